@@ -103,15 +103,19 @@ class ColumnProfile:
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """Structure and counts of a table, no values."""
+    """Structure and counts of a table, no values. Not `exact`: a large table, sampled and scaled up, no sketches."""
 
     rows: int
     columns: Mapping[str, ColumnProfile]
+    exact: bool = True
 
 
 @dataclass(frozen=True, slots=True)
 class Statement:
-    """One SQL statement with parameters, and how many rows it may and must touch (None: any)."""
+    """One SQL statement with parameters, and how many rows it may and must touch (None: any).
+
+    Placeholders are `%s`; in a statement with parameters a literal percent sign is written `%%`.
+    """
 
     sql: str
     parameters: Sequence[Any] = ()

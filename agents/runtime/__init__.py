@@ -1,0 +1,1 @@
+"""The runtime: the only writer of what agents conclude."""

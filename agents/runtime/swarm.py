@@ -1,0 +1,274 @@
+"""The swarm of one process: its loops, started together, reshaped while running, stopped within a deadline."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
+from dataclasses import asdict
+from uuid import UUID, uuid4
+
+import structlog
+
+from agents.base import Agent
+from agents.playbook import Playbook, Reasoner
+from agents.runtime.bench import Surroundings
+from agents.runtime.considering import Consideration
+from agents.runtime.performing import Workshop
+from agents.runtime.ticking import Ticks
+from agents.runtime.writing import Outgoing
+from config.errors import PermanentError, SwarmError, TransientError
+from config.settings import Settings
+from integrations.base import Channel, Integration, Message
+from memory import approvals, partitions, presence, timers
+from memory.bus import HINT, Listener
+from memory.database import Database
+from memory.heartbeat import Heartbeat
+from memory.records import Sensitivity, Task
+
+log = structlog.get_logger(__name__)
+HOUSEKEEPING_SECONDS = 30.0
+CLEARANCES = {
+    "public": Sensitivity.PUBLIC,
+    "internal": Sensitivity.INTERNAL,
+    "confidential": Sensitivity.CONFIDENTIAL,
+}
+
+
+class Swarm:
+    """All that runs in one process. Several processes share the work through leases in memory alone.
+
+    Args:
+        agents, playbooks: what is enabled here, made and ready.
+        sources, channels: open integrations by configured name.
+        version: of the project, as `status` shows it.
+    """
+
+    def __init__(
+        self,
+        *,
+        database: Database,
+        settings: Settings,
+        agents: Mapping[str, Agent],
+        playbooks: Mapping[str, Playbook],
+        sources: Mapping[str, Integration],
+        channels: Mapping[str, Channel],
+        reasoner: Reasoner | None = None,
+        version: str = "",
+    ) -> None:
+        self.database = database
+        self.settings = settings
+        self.agents = dict(agents)
+        self.playbooks = dict(playbooks)
+        self.sources = dict(sources)
+        self.channels = dict(channels)
+        self.reasoner = reasoner
+        self.version = version
+        self.process: UUID = uuid4()
+        self.host = socket.gethostname()
+        self.label = f"{self.host}:{os.getpid()}"
+        self.listener = Listener(database.listen_url)
+        self.ticks = Ticks(database, lambda: self.settings)
+        self.considerations: dict[str, Consideration] = {}
+        self.workshop: Workshop | None = None
+        self._loops: dict[str, tuple[asyncio.Task[None], asyncio.Event]] = {}
+        self._started = asyncio.Event()
+
+    def around(self, agent: str) -> Surroundings:
+        """What tasks and batches of one agent work in."""
+        tuned = self.settings.agents.get(agent)
+        return Surroundings(
+            database=self.database,
+            sources=lambda: self.sources,
+            playbooks=lambda: self.playbooks,
+            settings=lambda: self.settings,
+            reasoner=self.reasoner,
+            clearance=CLEARANCES[tuned.clearance] if tuned else Sensitivity.INTERNAL,
+        )
+
+    def outgoing(self) -> Outgoing:
+        """Which channels hear of what."""
+        topics = ("escalation", "approval", "resolved")
+        heard = {t: [n for n in self.channels if t in self.settings.channels[n].on] for t in topics}
+        return Outgoing(heard, self.settings.policy.approval_minutes * 60)
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Until `stop` is set; then drain: finish or hand back what is leased, give up the agents' leases."""
+        runtime = self.settings.runtime
+        await self.listener.start()
+        heartbeat = Heartbeat(
+            self.database.listen_url,
+            self.process,
+            lease_seconds=runtime.lease_seconds,
+            on_lost=self._lose,
+        )
+        heartbeat.start(asyncio.get_running_loop())
+        self.workshop = Workshop(
+            agents=lambda: self.agents,
+            around=self.around,
+            outgoing=self.outgoing,
+            deliver=self.deliver,
+            wake=self.listener.subscribe("task"),
+            worker=self.process,
+            heartbeat=heartbeat,
+            workers=runtime.workers,
+            lease_seconds=runtime.lease_seconds,
+            poll_seconds=runtime.poll_seconds,
+        )
+        await self._beat()
+        self.ticks.start()
+        await self._reshape()
+        keeping = asyncio.create_task(self._keep_house(stop), name="housekeeping")
+        timing = asyncio.create_task(self._fire_timers(stop), name="timers")
+        log.info("swarm.up", agents=sorted(self.agents), sources=sorted(self.sources))
+        self._started.set()
+        try:
+            await self.workshop.run(stop, runtime.drain_seconds)
+        finally:
+            self.ticks.stop()
+            for _, told in self._loops.values():
+                told.set()
+            loops = [loop for loop, _ in self._loops.values()]
+            for job in (keeping, timing):
+                job.cancel()
+            await asyncio.gather(*loops, keeping, timing, return_exceptions=True)
+            heartbeat.stop()
+            with suppress(SwarmError):
+                async with self.database.transaction() as tx:
+                    await presence.leave(tx, self.process)
+            await self.listener.close()
+            log.info("swarm.down")
+
+    async def started(self) -> None:
+        """Wait until every loop runs."""
+        await self._started.wait()
+
+    async def reconfigure(
+        self,
+        settings: Settings,
+        *,
+        agents: Mapping[str, Agent],
+        playbooks: Mapping[str, Playbook],
+        sources: Mapping[str, Integration],
+        channels: Mapping[str, Channel],
+        reasoner: Reasoner | None,
+    ) -> None:
+        """Take on a changed configuration: loops of disabled agents end and free their leases, the others go on."""
+        self.settings = settings
+        self.agents = dict(agents)
+        self.playbooks = dict(playbooks)
+        self.sources = dict(sources)
+        self.channels = dict(channels)
+        self.reasoner = reasoner
+        await self._reshape()
+        await self._beat()
+
+    async def deliver(self, task: Task) -> None:
+        """Hand a message to its channel. TransientError where trying again is of use."""
+        name = str(task.payload["channel"])
+        channel = self.channels.get(name)
+        if channel is None:
+            log.warning("channel.gone", channel=name)
+            return
+        demo = self.settings.runtime.demo
+        message = Message(
+            topic=str(task.payload["topic"]),
+            title=("[DEMO] " if demo else "") + str(task.payload["title"]),
+            body=str(task.payload["body"]),
+            incident_id=task.incident_id,
+            demo=demo,
+        )
+        delivery = await channel.send(message)
+        if not delivery.ok:
+            raise _undelivered(name, delivery.error, retry=delivery.retry)
+
+    def _lose(self, task_id: int) -> None:
+        if self.workshop is not None:
+            self.workshop.lose(task_id)
+
+    async def _reshape(self) -> None:
+        for name in [n for n in self._loops if self.considerations[n].agent is not self.agents.get(n)]:
+            loop, told = self._loops.pop(name)
+            told.set()
+            await loop
+            del self.considerations[name]
+            log.info("agent.off", agent=name)
+        for name, agent in self.agents.items():
+            if name not in self._loops:
+                await self._enlist(name, agent)
+        self.ticks.arrange(self.agents, self.sources)
+        for consideration in self.considerations.values():
+            consideration.outgoing = self.outgoing()
+
+    async def _enlist(self, name: str, agent: Agent) -> None:
+        around = self.around(name)
+        async with self.database.transaction() as tx:
+            await presence.enlist(tx, name, [asdict(c) for c in agent.acts], around.clearance)
+        runtime = self.settings.runtime
+        consideration = Consideration(
+            agent=agent,
+            around=around,
+            outgoing=self.outgoing(),
+            wake=self.listener.subscribe(HINT),
+            process=self.process,
+            host=self.host,
+            label=self.label,
+            lease_seconds=runtime.agent_lease_seconds,
+            poll_seconds=runtime.poll_seconds,
+        )
+        told = asyncio.Event()
+        self.considerations[name] = consideration
+        self._loops[name] = (asyncio.create_task(consideration.run(told), name=f"agent-{name}"), told)
+
+    async def _beat(self) -> None:
+        async with self.database.transaction() as tx:
+            await presence.beat(
+                tx,
+                self.process,
+                self.host,
+                os.getpid(),
+                self.version,
+                self.settings.fingerprint,
+                sorted(self.agents),
+            )
+
+    def _retention(self) -> dict[str, int]:
+        days = self.settings.retention
+        return {
+            "events": days.events_days,
+            "observations": days.observations_days,
+            "decisions": days.observations_days,
+            "tasks_history": days.history_days,
+            "access_log": days.access_days,
+        }
+
+    async def _fire_timers(self, stop: asyncio.Event) -> None:
+        await _every(min(self.settings.runtime.poll_seconds, 1.0), stop, "timers", lambda: timers.fire(self.database))
+
+    async def _keep_house(self, stop: asyncio.Event) -> None:
+        async def once() -> None:
+            await self._beat()
+            await partitions.maintain(self.database, self._retention())
+            async with self.database.transaction() as tx:
+                await approvals.expire(tx)
+
+        every = min(HOUSEKEEPING_SECONDS, self.settings.runtime.agent_lease_seconds)
+        await _every(every, stop, "housekeeping", once)
+
+
+async def _every(seconds: float, stop: asyncio.Event, what: str, do: Callable[[], Awaitable[object]]) -> None:
+    while not stop.is_set():
+        try:
+            await do()
+        except SwarmError as error:
+            log.warning("loop.failed", loop=what, problem=error.message)
+        with suppress(TimeoutError):
+            await asyncio.wait_for(stop.wait(), seconds)
+
+
+def _undelivered(channel: str, error: str, *, retry: bool) -> SwarmError:
+
+    kind = TransientError if retry else PermanentError
+    return kind(f"channel {channel} did not take the message: {error}")

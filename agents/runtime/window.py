@@ -1,0 +1,177 @@
+"""The read-only window agents look through, over the real blackboard; it remembers what it answered."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from agents.context import Remedy
+from agents.playbook import Playbook
+from config.assets import Asset
+from config.settings import Settings
+from memory import controls, escalations, incidents, knowledge, ledger, lineage, remediations
+from memory.database import Database, Transaction
+from memory.records import (
+    JSON,
+    Decision,
+    Escalation,
+    Fact,
+    Incident,
+    Observation,
+    PlannedChange,
+    Reference,
+    Remediation,
+    Sensitivity,
+)
+
+MOST = 500
+
+
+class Window:
+    """Context over memory, for one batch or task of one agent.
+
+    Each answer is read in a short transaction of its own under the agent's clearance; `consulted` collects what was
+    read, and the runtime keeps it with the decision as its evidence.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        *,
+        clearance: Sensitivity,
+        settings: Callable[[], Settings],
+        playbooks: Callable[[], Mapping[str, Playbook]],
+        now: datetime,
+    ) -> None:
+        self._database = database
+        self._clearance = clearance
+        self._settings = settings
+        self._playbooks = playbooks
+        self._now = now
+        self.consulted: dict[Reference, None] = {}
+
+    @property
+    def now(self) -> datetime:
+        """The server's time when the batch began."""
+        return self._now
+
+    @asynccontextmanager
+    async def _reading(self) -> AsyncIterator[Transaction]:
+        async with self._database.transaction(clearance=self._clearance) as tx:
+            yield tx
+
+    def _consulted(self, noun: str, ids: Sequence[int]) -> None:
+        self.consulted.update(dict.fromkeys(Reference(noun, i) for i in ids))
+
+    async def observations(
+        self,
+        *,
+        kinds: Sequence[str] = ("*",),
+        subjects: Sequence[Asset] | None = None,
+        since: timedelta | None = None,
+    ) -> Sequence[Observation]:
+        """Observations, newest first; at most 500."""
+        async with self._reading() as tx:
+            found = await ledger.observations(
+                tx, kinds=kinds, subjects=subjects, since=None if since is None else self._now - since, limit=MOST
+            )
+        self._consulted("observation", [o.id for o in found])
+        return found
+
+    async def decisions(
+        self, *, kind: str | None = None, incident_id: int | None = None, since: timedelta | None = None
+    ) -> Sequence[Decision]:
+        """Decisions that nothing superseded, newest first."""
+        async with self._reading() as tx:
+            found = await ledger.decisions(
+                tx,
+                kind=kind,
+                incident_id=incident_id,
+                since=None if since is None else self._now - since,
+                limit=MOST,
+            )
+        self._consulted("decision", [d.id for d in found])
+        return found
+
+    async def incident(self, key: int | str) -> Incident | None:
+        """By id, or the open one with that fingerprint."""
+        async with self._reading() as tx:
+            if isinstance(key, int):
+                return await incidents.get(tx, key)
+            return await incidents.by_fingerprint(tx, key)
+
+    async def open_incidents(self) -> Sequence[Incident]:
+        """All that are still somebody's business."""
+        async with self._reading() as tx:
+            return await incidents.list_(tx, open_only=True, limit=MOST)
+
+    async def members(self, incident_id: int) -> Sequence[Reference]:
+        """What belongs to an incident."""
+        async with self._reading() as tx:
+            return await incidents.members(tx, incident_id)
+
+    async def remediations(self, incident_id: int) -> Sequence[Remediation]:
+        """Runs of playbooks on an incident, oldest first."""
+        async with self._reading() as tx:
+            return await remediations.of_incident(tx, incident_id)
+
+    async def escalations(self, incident_id: int) -> Sequence[Escalation]:
+        """Hand-overs of an incident, oldest first."""
+        async with self._reading() as tx:
+            return await escalations.escalations(tx, incident_id)
+
+    async def upstream(self, asset: Asset) -> frozenset[Asset]:
+        """Everything the asset is made from."""
+        async with self._reading() as tx:
+            return frozenset(await lineage.upstream(tx, asset))
+
+    async def downstream(self, asset: Asset) -> frozenset[Asset]:
+        """Everything made from the asset."""
+        async with self._reading() as tx:
+            return frozenset(await lineage.downstream(tx, asset))
+
+    async def fact(self, subject: Asset, predicate: str) -> Fact | None:
+        """What is held to be true now."""
+        async with self._reading() as tx:
+            return await knowledge.fact(tx, subject, predicate)
+
+    async def planned_changes(self) -> Sequence[PlannedChange]:
+        """Changes announced for now."""
+        async with self._reading() as tx:
+            return await controls.planned(tx)
+
+    async def silenced(self, asset: Asset) -> bool:
+        """Has a human muted it?"""
+        async with self._reading() as tx:
+            return any(asset.matches(s.pattern) for s in await controls.silences(tx))
+
+    async def success_rate(self, playbook: str, cause: str) -> tuple[int, int]:
+        """How often a remedy worked for a cause class."""
+        async with self._reading() as tx:
+            return await knowledge.success_rate(tx, playbook, cause)
+
+    async def remedies(self, cause: str) -> Sequence[Remedy]:
+        """Enabled playbooks for a cause, best first.
+
+        The order is by the rule of succession (successes + 1) / (tries + 2), so that one lucky run does not beat a
+        long record; the declared rank decides among equals.
+        """
+        cards = [Remedy(p.name, p.rank) for p in self._playbooks().values() if cause in p.causes]
+        async with self._reading() as tx:
+            known = [(c, await knowledge.success_rate(tx, c.name, cause)) for c in cards]
+        rated = [replace(card, successes=won, tries=tries) for card, (won, tries) in known]
+        return sorted(rated, key=lambda c: (-(c.successes + 1) / (c.tries + 2), c.rank, c.name))
+
+    async def setting(self, name: str) -> JSON:
+        """A policy figure agents go by."""
+        settings = self._settings()
+        figures: dict[str, JSON] = {
+            "soak_cycles": settings.policy.soak_cycles,
+            "soak_minutes": settings.policy.soak_minutes,
+            "breaker_after": settings.policy.budgets.breaker_after,
+            "demo": settings.runtime.demo,
+            "environment": settings.runtime.environment,
+        }
+        return figures[name]

@@ -1,0 +1,141 @@
+"""The parts of the configuration that say how the swarm itself runs: database, process, door, log, model, retention."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, SecretStr, field_validator
+
+from config.section import Section
+
+Positive = Annotated[float, Field(gt=0)]
+Count = Annotated[int, Field(ge=1)]
+Days = Annotated[int, Field(ge=1)]
+
+
+class DatabaseSettings(Section):
+    """Where the swarm remembers. Without a `url` it runs a PostgreSQL server of its own inside `directory`.
+
+    Attributes:
+        url: address of the database as the working role.
+        listen_url: address for LISTEN, where `url` leads through a pooler that cannot; default `url`.
+        migrate_url: address as the owner of the schema, used by migrations; default `url`.
+        directory: embedded data and clones; relative to where the process was started.
+        pool_size: connections a process may hold, besides two of its own for listening and leases.
+        statement_timeout_seconds: the longest a statement may take.
+        prepare: False behind a pooler that loses prepared statements.
+    """
+
+    url: SecretStr | None = None
+    listen_url: SecretStr | None = None
+    migrate_url: SecretStr | None = None
+    directory: Path = Path(".dataswarm")
+    pool_size: Count = 6
+    statement_timeout_seconds: Positive = 30.0
+    prepare: bool = True
+
+    @field_validator("url", "listen_url", "migrate_url")
+    @classmethod
+    def _postgres(cls, value: SecretStr | None) -> SecretStr | None:
+        # The address is left out of every message: it holds a password.
+        text = value.get_secret_value().strip() if value is not None else "postgresql://"
+        scheme, found, _ = text.partition("://")
+        if found and scheme not in ("postgresql", "postgres"):
+            raise ValueError("should start with postgresql:// (no +driver, no other database)")
+        if not found and "=" not in text:
+            raise ValueError("should be an address such as postgresql://user:password@host:5432/name")
+        return value
+
+
+class RuntimeSettings(Section):
+    """How a process works.
+
+    Attributes:
+        environment: what this stack is called; asset rules and sources may name it.
+        workers: tasks worked on at the same time in one process.
+        lease_seconds: how long a task is held without a sign of life before another worker takes it over.
+        agent_lease_seconds: the same for an agent.
+        poll_seconds: how often an idle process looks by itself, should every hint be lost.
+        drain_seconds: how long a stopping process may finish what it began before it hands the rest back.
+        heartbeat_url: an outbound dead man's switch, called while all is well.
+        heartbeat_seconds: how often it is called.
+        demo: says so wherever the process answers.
+    """
+
+    environment: Annotated[str, Field(min_length=1)] = "production"
+    workers: Annotated[int, Field(ge=1, le=256)] = 4
+    lease_seconds: Positive = 15.0
+    agent_lease_seconds: Positive = 15.0
+    poll_seconds: Positive = 5.0
+    drain_seconds: Annotated[float, Field(ge=0)] = 20.0
+    heartbeat_url: SecretStr | None = None
+    heartbeat_seconds: Positive = 60.0
+    demo: bool = False
+
+
+class TokenSettings(Section):
+    """Who may come in over HTTP: a name for the log, the token itself, and what it allows."""
+
+    name: Annotated[str, Field(min_length=1)]
+    token: SecretStr = Field(min_length=1)
+    role: Literal["viewer", "operator"] = "viewer"
+
+
+class HttpSettings(Section):
+    """The door for console, API and metrics. Without tokens only requests from the machine itself are served."""
+
+    host: Annotated[str, Field(min_length=1)] = "127.0.0.1"
+    port: Annotated[int, Field(ge=0, le=65535)] = 8321
+    tokens: tuple[TokenSettings, ...] = ()
+
+    @field_validator("tokens")
+    @classmethod
+    def _told_apart(cls, value: tuple[TokenSettings, ...]) -> tuple[TokenSettings, ...]:
+        names = [token.name for token in value]
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(f"two tokens are called {twice[0]!r}")
+        return value
+
+
+class LoggingSettings(Section):
+    """How the log reads: `auto` is console on a terminal and JSON otherwise."""
+
+    format: Literal["auto", "json", "console"] = "auto"
+    level: Literal["debug", "info", "warning", "error"] = "info"
+
+    @field_validator("format", "level", mode="before")
+    @classmethod
+    def _any_case(cls, value: Any) -> Any:
+        return value.lower() if isinstance(value, str) else value
+
+
+class ModelSettings(Section):
+    """The language model that makes reasoning better; without a `name` there is none and nothing needs one.
+
+    Attributes:
+        name: provider and model, as `openai-chat:gpt-x`.
+        base_url: any OpenAI-compatible address.
+        api_key: the provider's key.
+        max_requests: calls in one piece of reasoning.
+        max_tokens: tokens in one piece of reasoning, in both directions.
+        cost_limit_dollars: what one piece of reasoning may cost.
+        timeout_seconds: the longest a call may take.
+    """
+
+    name: str | None = None
+    base_url: str | None = None
+    api_key: SecretStr | None = None
+    max_requests: Count = 8
+    max_tokens: Count = 50_000
+    cost_limit_dollars: Annotated[float, Field(ge=0)] = 0.5
+    timeout_seconds: Positive = 60.0
+
+
+class RetentionSettings(Section):
+    """How many days each kind of row is kept; whole days are dropped at once."""
+
+    events_days: Days = 14
+    observations_days: Days = 90
+    history_days: Days = 30
+    access_days: Days = 30

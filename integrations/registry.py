@@ -1,0 +1,186 @@
+"""Which kinds of integrations there are: entry points of the group `dataswarm.integrations`, built-ins among them.
+
+Every class is measured against the protocols when it is loaded. One that does not fit, or whose module breaks, is
+refused with the reason; the others go on, and the reason is raised when somebody configures that kind.
+"""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib.metadata import EntryPoint, entry_points
+from types import MappingProxyType
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from config.errors import SetupError, UsageError
+from integrations.base import Channel, Integration, LineageSource, Orchestrator, Repository, Warehouse
+
+GROUP = "dataswarm.integrations"
+PROTOCOLS: tuple[type[Any], ...] = (Warehouse, Orchestrator, Repository, Channel, LineageSource)
+
+Problems = Sequence[tuple[tuple[str | int, ...], str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """An entry point that cannot be used: its name, where it comes from, and why."""
+
+    kind: str
+    origin: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Registry:
+    """The kinds that can be configured, where each comes from, and those that were refused."""
+
+    kinds: Mapping[str, type[Integration]]
+    origins: Mapping[str, str] = field(default_factory=dict)
+    refused: tuple[Refused, ...] = ()
+
+    def get(self, kind: str) -> type[Integration]:
+        """The class of a kind; SetupError where it was refused, UsageError with the nearest name where unknown."""
+        found = self.kinds.get(kind)
+        if found is not None:
+            return found
+        for refusal in self.refused:
+            if refusal.kind == kind:
+                raise SetupError(
+                    f"integration {kind!r} ({refusal.origin}) cannot be used: {refusal.reason}",
+                    hint="update or remove the package it comes from",
+                )
+        near = difflib.get_close_matches(kind, self.kinds, n=1)
+        raise UsageError(
+            f"there is no integration of kind {kind!r}",
+            hint=f"did you mean {near[0]!r}?" if near else f"known are {', '.join(sorted(self.kinds))}",
+        )
+
+    def validator(self, kind: str) -> Callable[[Mapping[str, Any]], Problems]:
+        """A function that says what is wrong with options of this kind, as (path, message); no values in it."""
+        options = self.get(kind).Options
+
+        def validate(given: Mapping[str, Any]) -> Problems:
+            try:
+                options.model_validate(dict(given))
+            except ValidationError as error:
+                return [_problem(e, options) for e in error.errors(include_url=False, include_input=False)]
+            return []
+
+        return validate
+
+    def create(self, kind: str, name: str, options: Mapping[str, Any]) -> Integration:
+        """An integration of that kind; UsageError naming every option that is wrong. Touches nothing outside."""
+        made = self.get(kind)
+        problems = self.validator(kind)(options)
+        if problems:
+            lines = "; ".join(f"{'.'.join(map(str, path)) or kind}: {message}" for path, message in problems)
+            raise UsageError(f"source {name} ({kind}): {lines}")
+        return made(name, made.Options.model_validate(dict(options)))
+
+
+def discover(points: Iterable[EntryPoint] | None = None) -> Registry:
+    """Load everything that is installed; `points` stands in for the entry points in tests."""
+    kinds: dict[str, type[Integration]] = {}
+    origins: dict[str, str] = {}
+    refused: list[Refused] = []
+    for point in sorted(entry_points(group=GROUP) if points is None else points, key=_order):
+        origin = f"{point.dist.name} {point.dist.version}, {point.value}" if point.dist else point.value
+        if origins.get(point.name) == origin:
+            continue  # the same distribution seen twice (an editable install on the path)
+        try:
+            reason = f"{point.name!r} is {origins[point.name]} already" if point.name in kinds else ""
+            loaded = point.load()
+            reason = reason or "; ".join(misfits(loaded, point.name))
+        except Exception as error:  # noqa: BLE001 - somebody else's module may raise anything; the others go on
+            refused.append(Refused(point.name, origin, f"it cannot be loaded: {type(error).__name__}: {error}"))
+            continue
+        if reason:
+            refused.append(Refused(point.name, origin, reason))
+        else:
+            kinds[point.name] = loaded
+            origins[point.name] = origin
+    return Registry(MappingProxyType(kinds), MappingProxyType(origins), tuple(refused))
+
+
+def _order(point: EntryPoint) -> tuple[str, bool, str]:
+    """By name; where two claim one, our own comes first and keeps it."""
+    return point.name, point.dist is None or point.dist.name != "dataswarm", point.value
+
+
+def misfits(candidate: object, kind: str) -> list[str]:
+    """Why a class is no integration, naming each missing or wrong member; empty where it fits."""
+    if not inspect.isclass(candidate):
+        return [f"{candidate!r} is no class"]
+    reasons = []
+    if getattr(candidate, "kind", None) != kind:
+        reasons.append(f"its `kind` is {getattr(candidate, 'kind', None)!r}, the entry point is {kind!r}")
+    options = getattr(candidate, "Options", None)
+    if not (inspect.isclass(options) and issubclass(options, BaseModel)):
+        reasons.append("it has no `Options`, a pydantic model")
+    elif options.model_config.get("extra") != "forbid":
+        reasons.append('its `Options` take any key; set model_config = ConfigDict(extra="forbid")')
+    parameters = list(inspect.signature(candidate.__init__).parameters)[1:3]
+    if parameters != ["name", "options"]:
+        reasons.append("its `__init__` does not take (name, options)")
+    reasons += _missing(candidate, Integration)
+    return reasons + _missing(candidate, _meant(candidate))
+
+
+def _meant(candidate: type[Any]) -> type[Any]:
+    """The protocol a class has most of: what it wants to be, and is measured against."""
+
+    def likeness(protocol: type[Any]) -> tuple[float, int]:
+        wanted = _methods(protocol)
+        has = sum(callable(getattr(candidate, name, None)) for name in wanted)
+        return has / len(wanted), has
+
+    return max(PROTOCOLS, key=likeness)
+
+
+def _methods(protocol: type[Any]) -> dict[str, Callable[..., Any]]:
+    """What a protocol itself asks for, beside what every integration has."""
+    return {
+        name: member
+        for name, member in vars(protocol).items()
+        if inspect.isfunction(member) and not name.startswith("_")
+    }
+
+
+def _missing(candidate: type[Any], protocol: type[Any]) -> list[str]:
+    reasons = []
+    for name, wanted in _methods(protocol).items():
+        found = inspect.getattr_static(candidate, name, None)
+        label = f"{protocol.__name__}.{name}"
+        if not inspect.isfunction(found):
+            reasons.append(f"it lacks `{label}`")
+        elif inspect.iscoroutinefunction(wanted) != inspect.iscoroutinefunction(found):
+            reasons.append(f"`{label}` must {'' if inspect.iscoroutinefunction(wanted) else 'not '}be async")
+        else:
+            lacking = _unaccepted(wanted, found)
+            reasons += [f"`{label}` does not take `{parameter}`" for parameter in lacking]
+    return reasons
+
+
+def _unaccepted(wanted: Callable[..., Any], found: Callable[..., Any]) -> list[str]:
+    accepted = inspect.signature(found).parameters
+    kinds = {p.kind for p in accepted.values()}
+    if inspect.Parameter.VAR_KEYWORD in kinds and inspect.Parameter.VAR_POSITIONAL in kinds:
+        return []
+    return [name for name in inspect.signature(wanted).parameters if name not in accepted]
+
+
+def _problem(error: Mapping[str, Any], options: type[BaseModel]) -> tuple[tuple[str | int, ...], str]:
+    path: tuple[str | int, ...] = tuple(error["loc"])
+    message = str(error["msg"]).removeprefix("Value error, ")
+    if error["type"] == "extra_forbidden":
+        message = "unknown option"
+        near = difflib.get_close_matches(str(path[-1]), options.model_fields, n=1)
+        if near and len(path) == 1:
+            message += f" (did you mean {near[0]!r}?)"
+    elif error["type"] == "missing":
+        message = "is required"
+    return path, message

@@ -1,0 +1,190 @@
+"""Events: published as rows with whatever they point at, read by cursors that miss nothing and repeat nothing.
+
+A cursor is a `pg_snapshot`: new is what was in progress in the old one or came after it, and is visible now. Ids and
+times are taken before the commit, so `id > last` would lose what commits late. NOTIFY is only a hint (`listener.py`).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+
+from config.assets import Asset
+from config.errors import PermanentError, UsageError
+from memory.database import Transaction
+from memory.listener import Listener, Wake
+from memory.records import Event, Payload, Reference
+
+__all__ = ["Cursor", "Listener", "Wake", "between", "now_cursor", "publish", "read", "tail"]
+
+HINT = "event"
+_TOPIC = re.compile(r"^[a-z][a-z0-9_]*(\.[a-zA-Z0-9_:-]+)+$")
+_SNAPSHOT = re.compile(r"^(\d+):(\d+):((?:\d+(?:,\d+)*)?)$")
+
+
+@dataclass(frozen=True, slots=True)
+class Cursor:
+    """Up to where a reader has read.
+
+    Attributes:
+        base: everything visible in this pg_snapshot has been read.
+        target: while paging, the snapshot the pages are cut from; None between pages.
+        after_xid, after_id: within the target, the last event read.
+    """
+
+    base: str
+    target: str | None = None
+    after_xid: int = 0
+    after_id: int = 0
+
+    def to_json(self) -> dict[str, Any]:
+        """The form it is stored in."""
+        return {"base": self.base, "target": self.target, "xid": str(self.after_xid), "id": self.after_id}
+
+    @classmethod
+    def from_json(cls, stored: Payload) -> Cursor:
+        """Read the stored form.
+
+        Raises:
+            PermanentError: it is not a cursor.
+        """
+        try:
+            cursor = cls(stored["base"], stored["target"], int(stored["xid"]), int(stored["id"]))
+            _parts(cursor.base)
+        except (KeyError, TypeError, ValueError) as error:
+            raise PermanentError("a stored cursor of the bus cannot be read") from error
+        return cursor
+
+
+def _parts(snapshot: str) -> tuple[int, list[str]]:
+    """The xmax and the transactions in progress of a pg_snapshot in text form."""
+    match = _SNAPSHOT.match(snapshot)
+    if match is None:
+        raise ValueError("not a pg_snapshot")
+    return int(match[2]), match[3].split(",") if match[3] else []
+
+
+async def publish(tx: Transaction, topic: str, subject: Asset, reference: Reference, *, agent: str = "") -> None:
+    """Record an event in this transaction; listeners get a hint after its commit.
+
+    The topic reads `observation.<kind>`, `task.<state>`, …; with `agent` it is for that agent alone.
+
+    Raises:
+        UsageError: the topic is malformed.
+    """
+    if not _TOPIC.match(topic):
+        raise UsageError(f"not a topic: {topic[:80]!r}", hint="write noun.kind, for example observation.schema")
+    await tx.run(
+        "publish_event",
+        topic=topic,
+        subject=subject,
+        noun=reference.noun,
+        reference_id=reference.id,
+        agent=agent,
+    )
+    tx.hint(HINT)
+
+
+async def now_cursor(tx: Transaction) -> Cursor:
+    """A cursor that reads from now on: nothing committed already, everything after."""
+    row = await tx.one("bus_snapshot")
+    assert row is not None  # noqa: S101 - a SELECT without FROM has one row
+    return Cursor(row["snapshot"])
+
+
+async def read(
+    tx: Transaction, cursor: Cursor, *, topics: Sequence[str], agent: str, limit: int = 200
+) -> tuple[list[Event], Cursor]:
+    """The next events after a cursor, and the cursor after them.
+
+    Every committed event comes exactly once along a chain of cursors, in the order of (xid, id) within what one
+    snapshot shows. A page shorter than `limit` means that nothing is left for now. The cursor moves past events
+    that are not watched too.
+
+    `topics` are shell patterns (`*` and `?`), `observation.*` say; what matches none is passed over, and so is
+    what is addressed to another agent than the reader `agent`.
+
+    Raises:
+        PermanentError: the cursor comes from another cluster (a restored dump), where transactions are
+            numbered differently.
+    """
+    xmax, open_ = _parts(cursor.base)
+    rows = await tx.all(
+        "read_events",
+        target=cursor.target,
+        open=open_,
+        beyond=str(xmax),
+        after_xid=str(cursor.after_xid),
+        after_id=cursor.after_id,
+        patterns=_regexes(topics),
+        agent=agent,
+        limit=limit,
+    )
+    target: str = rows[0]["snapshot"]
+    if xmax > _parts(target)[0]:
+        raise PermanentError(
+            "a cursor of the bus is ahead of this server: it comes from another cluster",
+            hint="after a restore, start the agents' cursors anew",
+        )
+    events = [_event(row) for row in rows if row["id"] is not None]
+    if len(events) < limit:
+        return events, Cursor(target)
+    return events, replace(cursor, target=target, after_xid=events[-1].xid, after_id=events[-1].id)
+
+
+async def tail(tx: Transaction, *, topics: Sequence[str] = ("*",), limit: int = 50) -> list[Event]:
+    """The newest events, oldest of them first; for consoles."""
+    rows = await tx.all("tail_events", patterns=_regexes(topics), limit=limit)
+    return [_event(row) for row in reversed(rows)]
+
+
+async def between(
+    tx: Transaction,
+    since: datetime,
+    until: datetime,
+    *,
+    topics: Sequence[str] = ("*",),
+    agent: str | None = None,
+    limit: int = 1000,
+    after: Event | None = None,
+) -> list[Event]:
+    """Events of a past range by the time of publishing, for consoles and replay; moves no cursor.
+
+    With `agent`, only what that agent would have been given. `after` is the last event of the page before.
+    """
+    rows = await tx.all(
+        "events_between",
+        since=since,
+        until=until,
+        after_at=after.at if after else since,
+        after_id=after.id if after else -1,
+        patterns=_regexes(topics),
+        agent=agent,
+        limit=limit,
+    )
+    return [_event(row) for row in rows]
+
+
+def _event(row: Payload) -> Event:
+    return Event(
+        id=row["id"],
+        xid=int(row["xid"]),
+        at=row["at"],
+        topic=row["topic"],
+        subject=Asset.parse(row["subject"]),
+        reference=Reference(row["noun"], row["reference_id"]),
+        agent=row["agent"],
+    )
+
+
+def _regexes(patterns: Sequence[str]) -> list[str] | None:
+    """Shell patterns as anchored regular expressions of PostgreSQL; None for everything."""
+    if "*" in patterns:
+        return None
+    return ["^" + "".join(_REGEX.get(part, re.escape(part)) for part in pattern) + "$" for pattern in patterns]
+
+
+_REGEX = {"*": ".*", "?": "."}

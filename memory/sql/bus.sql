@@ -1,0 +1,55 @@
+-- name: publish_event
+-- index: none read; one row into the day's partition
+INSERT INTO dataswarm.events (at, topic, subject, noun, reference_id, agent)
+VALUES (coalesce(%(now)s::timestamptz, statement_timestamp()), %(topic)s::text, %(subject)s::text, %(noun)s::text,
+        %(reference_id)s::bigint, %(agent)s::text);
+
+-- name: bus_snapshot
+-- index: none, it touches no table
+SELECT dataswarm.bus_snapshot()::text AS snapshot;
+
+-- name: read_events
+-- index: events_order (xid, id), once for the transactions that were open and once for those that came after
+WITH target AS MATERIALIZED (
+    SELECT coalesce(%(target)s::text::pg_snapshot, dataswarm.bus_snapshot()) AS snapshot
+)
+SELECT target.snapshot::text AS snapshot, event.*
+FROM target
+LEFT JOIN LATERAL (
+    (SELECT id, xid::text AS xid, at, topic, subject, noun, reference_id, agent, xid AS ordered
+     FROM dataswarm.events
+     WHERE xid = ANY (%(open)s::text[]::xid8[])
+       AND (xid, id) > (%(after_xid)s::text::xid8, %(after_id)s::bigint)
+       AND pg_visible_in_snapshot(xid, target.snapshot)
+       AND (%(patterns)s::text[] IS NULL OR topic ~ ANY (%(patterns)s::text[]))
+       AND agent IN ('', %(agent)s::text)
+     ORDER BY events.xid, id LIMIT %(limit)s::int)
+    UNION ALL
+    (SELECT id, xid::text AS xid, at, topic, subject, noun, reference_id, agent, xid AS ordered
+     FROM dataswarm.events
+     WHERE xid >= %(beyond)s::text::xid8 AND xid < pg_snapshot_xmax(target.snapshot)
+       AND (xid, id) > (%(after_xid)s::text::xid8, %(after_id)s::bigint)
+       AND pg_visible_in_snapshot(xid, target.snapshot)
+       AND (%(patterns)s::text[] IS NULL OR topic ~ ANY (%(patterns)s::text[]))
+       AND agent IN ('', %(agent)s::text)
+     ORDER BY events.xid, id LIMIT %(limit)s::int)
+    ORDER BY ordered, id LIMIT %(limit)s::int
+) AS event ON true
+ORDER BY event.ordered, event.id;
+
+-- name: tail_events
+-- index: events_time (at, id), newest first
+SELECT id, xid::text AS xid, at, topic, subject, noun, reference_id, agent
+FROM dataswarm.events
+WHERE %(patterns)s::text[] IS NULL OR topic ~ ANY (%(patterns)s::text[])
+ORDER BY at DESC, id DESC LIMIT %(limit)s::int;
+
+-- name: events_between
+-- index: events_time (at, id), within the partitions of the range
+SELECT id, xid::text AS xid, at, topic, subject, noun, reference_id, agent
+FROM dataswarm.events
+WHERE at >= %(since)s::timestamptz AND at < %(until)s::timestamptz
+  AND (at, id) > (%(after_at)s::timestamptz, %(after_id)s::bigint)
+  AND (%(patterns)s::text[] IS NULL OR topic ~ ANY (%(patterns)s::text[]))
+  AND (%(agent)s::text IS NULL OR agent IN ('', %(agent)s::text))
+ORDER BY at, id LIMIT %(limit)s::int;

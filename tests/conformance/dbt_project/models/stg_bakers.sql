@@ -1,0 +1,1 @@
+select id, name as baker from {{ source('till', 'bakers') }}

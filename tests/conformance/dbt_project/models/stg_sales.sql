@@ -1,0 +1,1 @@
+select id, baker_id, amount, sold_at from {{ source('till', 'sales') }}

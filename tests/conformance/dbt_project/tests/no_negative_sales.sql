@@ -1,0 +1,1 @@
+select * from {{ ref('sales_by_baker') }} where amount < 0

@@ -1,0 +1,91 @@
+"""What every test may use: one real PostgreSQL for the run, and a migrated database of its own for each test."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from uuid import uuid4
+
+import psycopg
+import pytest
+from psycopg import sql
+
+from memory import migrate
+from memory.database import Database
+from memory.embedded import EmbeddedServer
+
+TEMPLATE = "swarm_template"
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[EmbeddedServer]:
+    """A real PostgreSQL for the whole run (one per xdist worker), in a short temporary path.
+
+    It does not wait for the disk, for a clone of a database costs a checkpoint: it survives `kill -9`, as every test
+    needs, but not a power cut. What is about durability starts a server of its own.
+    """
+    directory = Path(tempfile.mkdtemp(prefix="dsw", dir="/tmp"))
+    started = EmbeddedServer.start(directory / "pg")
+    with psycopg.connect(started.url, autocommit=True) as connection:
+        connection.execute("ALTER SYSTEM SET fsync = off")
+        connection.execute("ALTER SYSTEM SET full_page_writes = off")
+        connection.execute("SELECT pg_reload_conf()")
+    yield started
+    started.stop()
+    shutil.rmtree(directory, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def template(server: EmbeddedServer) -> str:
+    """The name of a migrated database to clone from."""
+    server.create_database(TEMPLATE)
+    asyncio.run(migrate.apply(server.url_for(database=TEMPLATE)))
+    return TEMPLATE
+
+
+@pytest.fixture
+def database_name(server: EmbeddedServer, template: str) -> Iterator[str]:
+    """A migrated database of this test's own; gone afterwards."""
+    name = f"t_{uuid4().hex[:12]}"
+    with psycopg.connect(server.url, autocommit=True) as connection:
+        connection.execute(
+            sql.SQL("CREATE DATABASE {} TEMPLATE {} STRATEGY FILE_COPY").format(
+                sql.Identifier(name), sql.Identifier(template)
+            )
+        )
+    yield name
+    with psycopg.connect(server.url, autocommit=True) as connection:
+        connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
+@pytest.fixture
+def empty_name(server: EmbeddedServer) -> Iterator[str]:
+    """A database of this test's own with nothing in it."""
+    name = f"e_{uuid4().hex[:12]}"
+    server.create_database(name)
+    yield name
+    with psycopg.connect(server.url, autocommit=True) as connection:
+        connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
+@pytest.fixture
+def owner_url(server: EmbeddedServer, database_name: str) -> str:
+    """The superuser's address of this test's database."""
+    return server.url_for(database=database_name)
+
+
+@pytest.fixture
+def database_url(server: EmbeddedServer, database_name: str) -> str:
+    """The worker's address of this test's database."""
+    return server.url_for(database=database_name, user="dataswarm_worker")
+
+
+@pytest.fixture
+async def db(database_url: str) -> AsyncIterator[Database]:
+    """This test's database, open as the worker."""
+    database = await Database.open(database_url, application_name="dataswarm/test")
+    yield database
+    await database.close()
