@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
@@ -78,8 +79,11 @@ class ModelReasoner:
     async def propose(self, question: str, evidence: Payload, causes: Mapping[str, str]) -> Proposal | None:
         """A typed diagnosis, or None where the model abstains, errs, or runs out of budget."""
         from pydantic_ai import Agent, ModelRetry, UsageLimits  # noqa: PLC0415 - an extra
-        from pydantic_ai.exceptions import AgentRunError, ModelAPIError  # noqa: PLC0415
+        from pydantic_ai.exceptions import AgentRunError, CostNotFoundWarning, ModelAPIError  # noqa: PLC0415
 
+        # Where the model's price is not known, the limits of requests and tokens still hold, and the cost is told as
+        # unknown; the library's warning would only repeat that at every run.
+        warnings.simplefilter("ignore", CostNotFoundWarning)
         quoted = json.dumps(evidence, default=str, ensure_ascii=False, indent=1)[:LONGEST_EVIDENCE]
         listed = "\n".join(f"- {name}: {meaning}" for name, meaning in causes.items())
         mind = Agent(self._model, output_type=Answer, instructions=INSTRUCTIONS, retries=2)
@@ -107,7 +111,8 @@ class ModelReasoner:
         answer = run.output
         if self._spent is not None:
             usage = run.usage
-            self._spent(Spent(self._model.model_name, usage.input_tokens or 0, usage.output_tokens or 0, None))
+            cost = None if usage.cost is None else float(usage.cost)
+            self._spent(Spent(self._model.model_name, usage.input_tokens or 0, usage.output_tokens or 0, cost))
         if answer.abstain:
             return None
         transcript = ({"question": question, "answer": answer.model_dump(mode="json")},)

@@ -180,7 +180,10 @@ def _sources(answers: Answers) -> dict[str, Any]:
 def _channels(answers: Answers) -> dict[str, Any]:
     channels: dict[str, Any] = {}
     for channel in answers.channels:
-        channels[channel.name] = {"kind": channel.kind, "url": _of(channel.url_variable)}
+        address = _of(channel.url_variable)
+        # Apprise takes several addresses for one message.
+        addresses: dict[str, Any] = {"urls": [address]} if channel.kind == "apprise" else {"url": address}
+        channels[channel.name] = {"kind": channel.kind, **addresses}
         if channel.secret_variable:
             channels[channel.name]["secret"] = _of(channel.secret_variable)
     return {"channels": channels}

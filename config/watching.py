@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncGenerator, Callable
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from pathlib import Path
 
 from watchfiles import awatch
@@ -19,6 +19,7 @@ from config.errors import ConfigError
 from config.settings import Settings
 
 LOOK_SECONDS = 3.0
+_EMPTY = (0,)
 
 
 async def watch(
@@ -44,9 +45,12 @@ async def watch(
         names, folders = _names(path), _folders(path)
         async with aclosing(_signals(names, folders, look_seconds)) as signals:
             async for was_told in signals:
-                if was_told and await asyncio.to_thread(_is_empty, path):
-                    continue  # being written: an empty file would mean the defaults for a moment
+                before = await asyncio.to_thread(_state, path)
                 found = await _attempt(load)
+                # A file being written is empty for a moment, and would mean the defaults; the end of the writing
+                # is told as well. One that is found empty by looking is meant to be.
+                if before != await asyncio.to_thread(_state, path) or (was_told and before == _EMPTY):
+                    continue
                 if _mark(found) != known:
                     known = _mark(found)
                     yield found
@@ -56,8 +60,8 @@ async def watch(
 
 async def _signals(names: frozenset[str], folders: frozenset[Path], look_seconds: float) -> AsyncGenerator[bool, None]:
     """True for a change near the file, False when it is time to look; the first comes at once."""
-    yield False  # what changed before the watch was set up
     if not folders:
+        yield False
         await asyncio.sleep(look_seconds)
         return
     looked = time.monotonic()
@@ -69,14 +73,27 @@ async def _signals(names: frozenset[str], folders: frozenset[Path], look_seconds
         rust_timeout=int(look_seconds * 1000),
         yield_on_timeout=True,
     )
-    async with aclosing(told):
-        async for changes in told:
+    # The watch is up once its first step has run; only then is the first look of use, or a change in between is lost.
+    following = asyncio.ensure_future(anext(told))
+    try:
+        await asyncio.sleep(0)
+        yield False
+        while True:
+            changes = await following
+            following = asyncio.ensure_future(anext(told))
             # `..data` is what mounted volumes swap
             concerns = any((name := Path(file).name) in names or name.startswith("..") for _, file in changes)
-            # Changes to other files keep the time-out from coming, hence the second condition.
+            # Changes to other files keep the time-out from coming, hence the last condition.
             if concerns or not changes or time.monotonic() - looked > look_seconds:
                 looked = time.monotonic()
                 yield concerns
+    except OSError:  # no more watches to be had here, or the directory went: look instead, then try again
+        await asyncio.sleep(look_seconds)
+    finally:
+        following.cancel()
+        with suppress(asyncio.CancelledError, StopAsyncIteration, OSError):
+            await following
+        await told.aclose()
 
 
 async def _attempt(load: Callable[[], Settings]) -> Settings | ConfigError:
@@ -100,8 +117,10 @@ def _names(path: Path) -> frozenset[str]:
     return frozenset((path.name, path.resolve().name))
 
 
-def _is_empty(path: Path) -> bool:
+def _state(path: Path) -> tuple[int, ...]:
+    """What changes whenever the file does."""
     try:
-        return path.stat().st_size == 0
+        found = path.stat()
     except OSError:
-        return False
+        return ()
+    return (found.st_ino, found.st_size, found.st_mtime_ns) if found.st_size else _EMPTY

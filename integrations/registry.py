@@ -127,18 +127,18 @@ def misfits(candidate: object, kind: str) -> list[str]:
     if parameters != ["name", "options"]:
         reasons.append("its `__init__` does not take (name, options)")
     reasons += _missing(candidate, Integration)
-    return reasons + _missing(candidate, _meant(candidate))
+    meant = max(PROTOCOLS, key=lambda protocol: _likeness(candidate, protocol))
+    if _likeness(candidate, meant) > (0, 0):
+        return reasons + _missing(candidate, meant)
+    wants = "; ".join(f"a {p.__name__} has {', '.join(_methods(p))}" for p in PROTOCOLS)
+    return [*reasons, f"it follows no protocol: {wants}"]
 
 
-def _meant(candidate: type[Any]) -> type[Any]:
-    """The protocol a class has most of: what it wants to be, and is measured against."""
-
-    def likeness(protocol: type[Any]) -> tuple[float, int]:
-        wanted = _methods(protocol)
-        has = sum(callable(getattr(candidate, name, None)) for name in wanted)
-        return has / len(wanted), has
-
-    return max(PROTOCOLS, key=likeness)
+def _likeness(candidate: type[Any], protocol: type[Any]) -> tuple[float, int]:
+    """How much of a protocol a class has; what it has most of is what it wants to be, and is measured against."""
+    wanted = _methods(protocol)
+    has = sum(hasattr(candidate, name) for name in wanted)
+    return has / len(wanted), has
 
 
 def _methods(protocol: type[Any]) -> dict[str, Callable[..., Any]]:

@@ -109,6 +109,8 @@ async def fork(tx: Transaction, name: str, *, by: str, parent: str = knowledge.M
     """
     _named(name)
     await _existing(tx, parent)
+    if await tx.one("branch", name=name) is not None:
+        raise ConflictError(f"there is a branch {name!r} already")
     point = (await _point(tx, parent, None, by)).id if at is None else await _snapshot_id(tx, parent, at)
     await tx.run("fork_branch", name=name, forked_from=point, by=by)
     return await _existing(tx, name)

@@ -111,15 +111,30 @@ async def read(
         PermanentError: the cursor comes from another cluster (a restored dump), where transactions are
             numbered differently.
     """
+    events: list[Event] = []
+    while True:
+        page, after = await _page(tx, cursor, _regexes(topics), agent, limit - len(events))
+        events += page
+        if after.target is not None or cursor.target is None:
+            return events, after
+        cursor = after  # the snapshot the pages were cut from is read to its end; what came since follows
+
+
+async def _page(
+    tx: Transaction, cursor: Cursor, patterns: list[str] | None, agent: str, limit: int
+) -> tuple[list[Event], Cursor]:
+    """One page out of one snapshot; the cursor keeps the snapshot while there may be more in it."""
     xmax, open_ = _parts(cursor.base)
+    beyond = (cursor.after_xid, cursor.after_id) if cursor.after_xid >= xmax else (xmax, -1)
     rows = await tx.all(
         "read_events",
         target=cursor.target,
-        open=open_,
-        beyond=str(xmax),
+        open=[xid for xid in open_ if int(xid) >= cursor.after_xid],
+        beyond_xid=str(beyond[0]),
+        beyond_id=beyond[1],
         after_xid=str(cursor.after_xid),
         after_id=cursor.after_id,
-        patterns=_regexes(topics),
+        patterns=patterns,
         agent=agent,
         limit=limit,
     )

@@ -65,9 +65,7 @@ class Journal:
             UsageError: the name is unfit, or the type has no JSON form.
             LeaseLostError: the task is no longer ours; the output is thrown away.
         """
-        keys.check(name[: LONGEST_NAME + 1], "step")
-        if len(name) > LONGEST_NAME:
-            raise UsageError(f"a step's name has at most {LONGEST_NAME} characters, this has {len(name)}")
+        keys.check(name, "step", LONGEST_NAME)
         adapter: TypeAdapter[T] = TypeAdapter(type_)
         shape = _shape(adapter, name)
         known = await self._load()

@@ -8,14 +8,14 @@ from memory.database import Transaction
 LONGEST = 800
 
 
-def check(key: str, field: str = "key") -> None:
+def check(key: str, field: str = "key", longest: int = LONGEST) -> None:
     """Refuse a key that cannot be stored.
 
     Raises:
         UsageError: empty, too long, or with a NUL; the message names the field, not the key.
     """
-    if not key or len(key) > LONGEST or "\0" in key:
-        raise UsageError(f"{field} must have 1 to {LONGEST} characters and no NUL, this has {len(key)}")
+    if not key or len(key) > longest or "\0" in key:
+        raise UsageError(f"{field} must have 1 to {longest} characters and no NUL, this has {len(key)}")
 
 
 async def take(tx: Transaction, scope: str, key: str, holder: str = "", expires_seconds: float | None = None) -> bool:

@@ -129,6 +129,7 @@ async def _write(
         row = await tx.one("write_on_branch", name=branch)
         if row is None or row["state"] != "open":
             raise UsageError(f"branch {branch!r} is {'merged' if row else 'unknown'}: fork a new one")
+    written = forms.dumped(values["object"], "object")
     open_words = None
     if values["sensitivity"] < Sensitivity.CONFIDENTIAL:
         open_words = forms.words(str(subject), predicate, values["object"], values["source"])
@@ -138,7 +139,7 @@ async def _write(
         subject=subject,
         whole=str(subject.whole),
         predicate=predicate,
-        object=forms.dumped(values["object"], "object"),
+        object=written,
         agent=values["agent"],
         confidence=forms.share(values["confidence"], "confidence"),
         sensitivity=int(values["sensitivity"]),

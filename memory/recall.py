@@ -140,7 +140,8 @@ def _filters(
     return {
         "nouns": None if nouns is None else list(nouns),
         "kinds": None if kinds is None else forms.regex(kinds),
-        "subjects": forms.covering(subject),
+        "whole": str(subject.whole) if isinstance(subject, Asset) else None,
+        "subjects": forms.covering(subject) if isinstance(subject, str) or (subject and subject.part) else None,
         "since": since,
         "agents": None if agents is None else list(agents),
     }

@@ -160,7 +160,7 @@ async def succeed_many(tx: Transaction, finished: Sequence[tuple[Task, JSON]]) -
         "finish_tasks",
         ids=[task.id for task, _ in finished],
         tokens=[task.token for task, _ in finished],
-        results=[None if result is None else encode(result, "result") for _, result in finished],
+        results=encode({task.id: result for task, result in finished if result is not None}, "result"),
     )
     if rows:
         tx.hint(bus.HINT)

@@ -13,6 +13,7 @@ from memory.new_tasks import encode
 from memory.records import Payload
 
 FIRE_AT_ONCE = 500
+LONGEST_KEY = 400
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +35,7 @@ async def set_(tx: Transaction, agent: str, key: str, until: datetime, payload: 
     Raises:
         UsageError: the key is unfit, the payload is not JSON, or the time has no zone.
     """
-    keys.check(key[:401], "timer key")
+    keys.check(key, "timer key", LONGEST_KEY)
     if until.tzinfo is None:
         raise UsageError("a timer's time needs a time zone")
     row = await tx.one(

@@ -14,7 +14,7 @@ from typing import Final, TypeAlias
 import sqlglot
 from sqlglot import exp
 from sqlglot.errors import SqlglotError
-from sqlglot.tokenizer_core import Token, TokenType
+from sqlglot import Token, TokenType
 
 from agents.editing.jinja import Kind, Masked, mask
 from agents.editing.names import Unclear, fold, spell

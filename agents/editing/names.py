@@ -8,7 +8,7 @@ from typing import Final
 import sqlglot
 from sqlglot import exp
 from sqlglot.dialects.dialect import Dialect
-from sqlglot.tokenizer_core import TokenType
+from sqlglot import TokenType
 
 from config.errors import PermanentError
 

@@ -6,9 +6,9 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from agents.pipeline_health.messages import Reading, read, redact
 from config.assets import Asset
 from integrations.base import NodeResult, Outcome, Project, Run
-from agents.pipeline_health.messages import Reading, read, redact
 from memory.records import JSON, Payload
 
 

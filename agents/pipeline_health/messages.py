@@ -124,7 +124,9 @@ class Reading:
 
     def names_type(self, type_: str) -> bool:
         """Does it name that type?"""
-        return re.search(rf"(?<![\w]){re.escape(type_.partition('(')[0].strip().lower())}(?![\w])", self.types) is not None
+        return (
+            re.search(rf"(?<![\w]){re.escape(type_.partition('(')[0].strip().lower())}(?![\w])", self.types) is not None
+        )
 
 
 def read(message: str) -> Reading:

@@ -87,7 +87,7 @@ def _edge(upstream: Asset, downstream: Asset) -> Edge:
 
 
 def _without_artefact(pipeline: Asset, before: Seen | None) -> Sensed:
-    """No artefact: at first contact a note; where there was one, a sign (parse error, warehouse down, a locked role)."""
+    """No artefact: at first contact a note; where there was one, a sign (no parse, warehouse down, locked role)."""
     seen = before or Seen()
     is_first = before is None
     if not is_first and not seen.has_artefact:
@@ -111,18 +111,19 @@ def _run_told(
     if before is not None and run.id == before.run:
         return [], before.known
     key = f"run:{run.id}"
+    ran = {r.node for r in run.results}
+    elsewhere = {n: d for n, d in before.known.items() if n not in ran} if before else {}
     if run.is_clean:
-        return [NewObservation("pipeline.passed", pipeline, Severity.INFO, _passed(run), key=key)], {}
+        return [NewObservation("pipeline.passed", pipeline, Severity.INFO, _passed(run), key=key)], elsewhere
     how = {r.node: _how(r.outcome, r.message) for r in run.bad}
-    # A pipeline that was never seen clean has failures of old; they open nothing until they change.
-    if before is None or (not before.run and not before.known):
+    if before is None:  # failures of old open nothing until they change
         payload = tell(run, project)
         return [NewObservation("pipeline.known_failing", pipeline, Severity.WARNING, payload, 0.4, key=key)], how
     known = {node: digest for node, digest in before.known.items() if how.get(node) == digest}
     if len(known) == len(how):
-        return [], known
+        return [], known | elsewhere
     payload = tell(run, project, known)
-    return [NewObservation("pipeline.failed", pipeline, Severity.ERROR, payload, 0.9, key=key)], known
+    return [NewObservation("pipeline.failed", pipeline, Severity.ERROR, payload, 0.9, key=key)], known | elsewhere
 
 
 def _passed(run: Run) -> dict[str, JSON]:

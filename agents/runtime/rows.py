@@ -9,6 +9,7 @@ from memory import approvals, escalations, incidents, ledger, remediations, task
 from memory.database import Transaction
 from memory.records import Event, Payload
 
+
 async def _wish(tx: Transaction, timer_id: int) -> Payload | None:
     timer = await timers.get(tx, timer_id)
     return None if timer is None else timer.payload

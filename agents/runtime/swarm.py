@@ -127,7 +127,7 @@ class Swarm:
         try:
             await self.workshop.run(stop, runtime.drain_seconds)
         finally:
-            self.ticks.stop()
+            await self.ticks.stop()
             for _, told in self._loops.values():
                 told.set()
             loops = [loop for loop, _ in self._loops.values()]

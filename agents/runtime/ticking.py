@@ -5,6 +5,7 @@ A slot is a whole number of intervals since the epoch by the server's clock, nev
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
@@ -31,14 +32,18 @@ class Ticks:
     database: Database
     settings: Callable[[], Settings]
     scheduler: AsyncIOScheduler = field(default_factory=lambda: AsyncIOScheduler(timezone="UTC"))
+    _asking: set[asyncio.Task[None]] = field(default_factory=set)
 
     def start(self) -> None:
         """Begin to tick; jobs come by `arrange`."""
         self.scheduler.start()
 
-    def stop(self) -> None:
-        """No more ticks."""
+    async def stop(self) -> None:
+        """No more ticks; those that are asking finish first."""
         if self.scheduler.running:
+            self.scheduler.remove_all_jobs()
+            while self._asking:
+                await asyncio.wait(self._asking)
             self.scheduler.shutdown(wait=False)
 
     def arrange(self, agents: Mapping[str, Agent], sources: Mapping[str, Integration]) -> None:
@@ -69,6 +74,12 @@ class Ticks:
 
     async def ask(self, agent: str, source: Integration, every: float) -> None:
         """Enqueue a look for the slot of now, unless some replica has, or the last look still runs."""
+        asking = asyncio.create_task(self._ask(agent, source, every))
+        self._asking.add(asking)
+        asking.add_done_callback(self._asking.discard)
+        await asyncio.shield(asking)
+
+    async def _ask(self, agent: str, source: Integration, every: float) -> None:
         try:
             now = await clock.now(self.database)
             slot = int(now.timestamp() // every)

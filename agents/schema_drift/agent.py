@@ -159,9 +159,7 @@ def _settled(
     for path, table in after.items():
         old = before.get(origin.get(path, path))
         if table.sketched is None and old is not None:
-            same = old.columns == table.columns and old.identity == table.identity
-            sketched = old.sketched if same else inherited(old, table, renamed.get(old.path, {}))
-            table = replace(table, sketched=sketched)  # noqa: PLW2901 - the table, completed
+            table = replace(table, sketched=inherited(old, table, renamed.get(old.path, {})))  # noqa: PLW2901 - completed
         settled[path] = table
     return settled
 

@@ -63,8 +63,9 @@ def judge(before: Content | None, after: Content | None, type_: str) -> Verdict:
     likeness = compare(before, after) if before is not None and after is not None else None
     if before is None or after is None or likeness is None:
         return Verdict.SILENT
-    grew = after.rows >= before.rows and likeness.samples >= _SAMPLES and likeness.contained >= _CONTAINED
-    if likeness.jaccard < DISAGREE and not grew:
+    may_have_grown = after.rows >= before.rows and likeness.contained >= _CONTAINED
+    grew = may_have_grown and likeness.samples >= _SAMPLES
+    if likeness.jaccard < DISAGREE and not may_have_grown:
         return Verdict.DIFFERENT
     if abs(before.null_share - after.null_share) > _NULLS_NEAR:
         return Verdict.DIFFERENT

@@ -13,6 +13,8 @@ from integrations.base import Warehouse
 
 _HASH_CHARACTERS = 12
 _KINDS = ("table", "materialized view")
+_MOVED = -2
+"""A row estimate that no engine gives."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,15 +94,25 @@ async def look_into(warehouse: Warehouse, table: KnownTable, bounds: Bounds, now
 
 
 def inherited(before: KnownTable, after: KnownTable, renamed: Mapping[str, str]) -> Sketched | None:
-    """What is still known of a table's content after it changed in place; nothing of one made anew.
+    """What is still known of a table's content after a change; nothing of one made anew in another shape.
 
-    `renamed` maps today's column names to those of before.
+    One made anew as it was (a full refresh) likely holds the same: what is known stays, as if its rows had moved, so
+    that tables rebuilt every hour do not crowd out those that were never looked into. `renamed` maps today's column
+    names to those of before.
     """
-    if before.sketched is None or before.identity is None or before.identity != after.identity:
+    if before.sketched is None:
         return None
+    if before.identity is None or before.identity != after.identity:
+        return replace(before.sketched, estimate=_MOVED, possible=True) if _alike(before, after) else None
     content = {
         c.name: before.content[renamed.get(c.name, c.name)]
         for c in after.columns
         if renamed.get(c.name, c.name) in before.content
     }
-    return replace(before.sketched, content=content, possible=True)
+    return replace(
+        before.sketched, content=content, possible=before.columns != after.columns or before.sketched.possible
+    )
+
+
+def _alike(before: KnownTable, after: KnownTable) -> bool:
+    return {(c.name, c.type) for c in before.columns} == {(c.name, c.type) for c in after.columns}

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import psycopg
+from psycopg import sql
 
 from dataswarm.demo import loader, roles
 from dataswarm.demo.raw_tables import TABLES
@@ -28,6 +29,9 @@ def fill(world: World, end: datetime, progress: Callable[[str], None]) -> None:
         roles.create_roles(server, world.passwords)
         roles.create_warehouse(server)
         (world.pgdata / "pg_hba.conf").write_text(roles.HOST_RULES)
+        # A log of few, sparse files makes a world quick to copy.
+        for setting, value in (("min_wal_size", "32MB"), ("wal_recycle", "off"), ("wal_init_zero", "off")):
+            server.execute(sql.SQL("alter system set {} = {}").format(sql.Identifier(setting), sql.Literal(value)))
         server.execute("select pg_reload_conf()")
     with _owner(world, roles.WAREHOUSE) as warehouse:
         roles.create_schemas(warehouse)

@@ -68,7 +68,7 @@ sources:
     env:
       SHOP_HOST: {host}
       SHOP_USER: swarm_actor
-      SHOP_PASSWORD_file: {secrets}/actor_password
+      SHOP_PASSWORD: ${{SHOP_ACTOR_PASSWORD:-{password}}}   # this demo's alone; yours stays in the environment
       SHOP_APPLICATION: dataswarm/incident-response
       DBT_SEND_ANONYMOUS_USAGE_STATS: "false"
   shop_models:
@@ -107,13 +107,14 @@ def write(
     for name, value in (
         ("reader_url", world.url("swarm_reader")),
         ("actor_url", world.url("swarm_actor")),
-        ("actor_password", world.passwords["swarm_actor"]),
     ):
         (kept / name).touch(mode=0o600)
         (kept / name).write_text(value, encoding="utf-8")
     file = home / "dataswarm.yaml"
+    file.touch(mode=0o600)
     file.write_text(
         _FILE.format(
+            password=world.passwords["swarm_actor"],
             memory=home / "memory",
             port=port,
             drift=drift_seconds,

@@ -215,23 +215,27 @@ async def _act_one(stage: Stage) -> None:
         if not story.cycles[-1].is_green:
             raise TransientError(f"a healthy cycle failed: {', '.join(story.cycles[-1].failed)[:300]}")
     story.phase = "the swarm learns its baseline"
-    await stage.watched(_learned(stage))
+    await stage.watched(learned(stage.database, stage.world))
     stage.screen.tell("the swarm has learned its baseline")
 
 
-async def _learned(stage: Stage) -> None:
-    """Wait until both baselines are there and the marts of the last healthy build are profiled."""
-    end = monotonic() + 60
+async def learned(database: Database, world: World, seconds: float = 60) -> None:
+    """Wait until both baselines are there and the marts of the last healthy build are profiled.
+
+    Raises:
+        TransientError: it took longer than `seconds`.
+    """
+    end = monotonic() + seconds
     while monotonic() < end:
-        async with stage.database.transaction() as tx:
+        async with database.transaction() as tx:
             drift = await baselines.get(tx, "schema-drift", "shop")
             health = await baselines.get(tx, "pipeline-health", "shop_dbt")
             profiles = await knowledge.facts(tx, predicate="profile.good")
-        last = json.loads((stage.world.target / "run_results.json").read_text())["metadata"]["invocation_id"]
+        last = json.loads((world.target / "run_results.json").read_text())["metadata"]["invocation_id"]
         if drift and health and any(f.object.get("run") == last for f in profiles):
             return
         await asyncio.sleep(LOOK_SECONDS)
-    raise TransientError("the swarm did not learn a baseline within a minute; see swarm.log")
+    raise TransientError("the swarm did not learn a baseline in time; see its log")
 
 
 async def _act_two(stage: Stage) -> None:

@@ -9,7 +9,8 @@ VALUES (coalesce(%(now)s::timestamptz, statement_timestamp()), %(topic)s::text, 
 SELECT dataswarm.bus_snapshot()::text AS snapshot;
 
 -- name: read_events
--- index: events_order (xid, id), once for the transactions that were open and once for those that came after
+-- index: events_order (xid, id), once for the transactions that were open and once for those that came after. One
+-- lower bound alone each: given two, the index scan may begin at the lower one and read all that was ever published.
 WITH target AS MATERIALIZED (
     SELECT coalesce(%(target)s::text::pg_snapshot, dataswarm.bus_snapshot()) AS snapshot
 )
@@ -19,7 +20,7 @@ LEFT JOIN LATERAL (
     (SELECT id, xid::text AS xid, at, topic, subject, noun, reference_id, agent, xid AS ordered
      FROM dataswarm.events
      WHERE xid = ANY (%(open)s::text[]::xid8[])
-       AND (xid, id) > (%(after_xid)s::text::xid8, %(after_id)s::bigint)
+       AND (xid > %(after_xid)s::text::xid8 OR id > %(after_id)s::bigint)
        AND pg_visible_in_snapshot(xid, target.snapshot)
        AND (%(patterns)s::text[] IS NULL OR topic ~ ANY (%(patterns)s::text[]))
        AND agent IN ('', %(agent)s::text)
@@ -27,8 +28,8 @@ LEFT JOIN LATERAL (
     UNION ALL
     (SELECT id, xid::text AS xid, at, topic, subject, noun, reference_id, agent, xid AS ordered
      FROM dataswarm.events
-     WHERE xid >= %(beyond)s::text::xid8 AND xid < pg_snapshot_xmax(target.snapshot)
-       AND (xid, id) > (%(after_xid)s::text::xid8, %(after_id)s::bigint)
+     WHERE (xid, id) > (%(beyond_xid)s::text::xid8, %(beyond_id)s::bigint)
+       AND xid < pg_snapshot_xmax(target.snapshot)
        AND pg_visible_in_snapshot(xid, target.snapshot)
        AND (%(patterns)s::text[] IS NULL OR topic ~ ANY (%(patterns)s::text[]))
        AND agent IN ('', %(agent)s::text)

@@ -52,8 +52,10 @@ FROM dataswarm.agents a
 CROSS JOIN LATERAL (
     SELECT count(*) AS lag FROM (
         SELECT FROM dataswarm.events e
-        WHERE e.xid >= pg_snapshot_xmax((a.cursor ->> 'base')::pg_snapshot)
-          AND (e.xid, e.id) > ((a.cursor ->> 'xid')::xid8, (a.cursor ->> 'id')::bigint)
+        WHERE (e.xid, e.id) > (
+              greatest(pg_snapshot_xmax((a.cursor ->> 'base')::pg_snapshot), (a.cursor ->> 'xid')::xid8),
+              CASE WHEN (a.cursor ->> 'xid')::xid8 >= pg_snapshot_xmax((a.cursor ->> 'base')::pg_snapshot)
+                   THEN (a.cursor ->> 'id')::bigint ELSE -1 END)
           AND e.agent IN ('', a.agent)
         LIMIT 1000) AS newer) AS behind
 ORDER BY a.agent;

@@ -1,3 +1,7 @@
+-- Tasks are found by `id = ANY (…)` and never by a join: before a table was analysed, or while nearly no lease is
+-- set, the planner thinks that `lease_until > now` leaves one row, and a join becomes a nested loop over everything.
+-- Tokens are random per claim, so `token = ANY (…)` beside the ids names the pairs.
+
 -- name: enqueue_plain
 -- index: none read; for tasks without key, exclusive subject or delay
 INSERT INTO dataswarm.tasks (id, agent, kind, subject, payload, priority, attempt, max_attempts, deadline_seconds,
@@ -75,31 +79,29 @@ SET worker = %(worker)s::uuid, token = gen_random_uuid(), attempt = t.attempt + 
     leased_at = coalesce(%(now)s::timestamptz, statement_timestamp()),
     lease_until = coalesce(%(now)s::timestamptz, statement_timestamp())
                   + make_interval(secs => %(lease_seconds)s::float8)
-FROM candidate
-WHERE t.id = candidate.id
+WHERE t.id = ANY (ARRAY(SELECT id FROM candidate))
 RETURNING t.id, t.agent, t.kind, t.subject, t.payload, t.priority, t.attempt, t.max_attempts, t.deadline_seconds,
           t.created_at, t.key, t.token, t.worker, t.lease_until, t.incident_id, t.error;
 
 -- name: renew_tasks
 -- index: tasks_pkey; changes no indexed column, so the update is HOT. A row locked by its own running transaction is
 -- left out and reported as still ours, so that one long transaction does not hold up all the other renewals.
-WITH mine AS MATERIALIZED (
-    SELECT t.id FROM dataswarm.tasks t
-    JOIN unnest(%(ids)s::bigint[], %(tokens)s::uuid[]) AS held (id, token) ON t.id = held.id AND t.token = held.token
-    WHERE t.lease_until > coalesce(%(now)s::timestamptz, statement_timestamp())
-), locked AS MATERIALIZED (
-    SELECT t.id FROM dataswarm.tasks t
-    JOIN unnest(%(ids)s::bigint[], %(tokens)s::uuid[]) AS held (id, token) ON t.id = held.id AND t.token = held.token
-    WHERE t.lease_until > coalesce(%(now)s::timestamptz, statement_timestamp())
-    FOR NO KEY UPDATE OF t SKIP LOCKED
+WITH locked AS MATERIALIZED (
+    SELECT id FROM dataswarm.tasks
+    WHERE id = ANY (%(ids)s::bigint[]) AND token = ANY (%(tokens)s::uuid[])
+      AND lease_until > coalesce(%(now)s::timestamptz, statement_timestamp())
+    FOR NO KEY UPDATE SKIP LOCKED
 ), renewed AS (
-    UPDATE dataswarm.tasks t
+    UPDATE dataswarm.tasks
     SET lease_until = coalesce(%(now)s::timestamptz, statement_timestamp())
                       + make_interval(secs => %(lease_seconds)s::float8)
-    FROM locked WHERE t.id = locked.id
-    RETURNING t.id
+    WHERE id = ANY (ARRAY(SELECT id FROM locked))
+    RETURNING id
 )
-SELECT mine.id, EXISTS (SELECT FROM renewed WHERE renewed.id = mine.id) AS is_renewed FROM mine;
+SELECT id, id IN (SELECT id FROM renewed) AS is_renewed
+FROM dataswarm.tasks
+WHERE id = ANY (%(ids)s::bigint[]) AND token = ANY (%(tokens)s::uuid[])
+  AND lease_until > coalesce(%(now)s::timestamptz, statement_timestamp());
 
 -- name: fence_task
 -- index: tasks_pkey
@@ -111,11 +113,10 @@ FOR NO KEY UPDATE;
 -- name: finish_tasks
 -- index: tasks_pkey; keys_pkey for those with a key
 WITH done AS MATERIALIZED (
-    DELETE FROM dataswarm.tasks t
-    USING unnest(%(ids)s::bigint[], %(tokens)s::uuid[], %(results)s::text[]::jsonb[]) AS f (id, token, result)
-    WHERE t.id = f.id AND t.token = f.token
-      AND t.lease_until > coalesce(%(now)s::timestamptz, statement_timestamp())
-    RETURNING t.*, f.result
+    DELETE FROM dataswarm.tasks
+    WHERE id = ANY (%(ids)s::bigint[]) AND token = ANY (%(tokens)s::uuid[])
+      AND lease_until > coalesce(%(now)s::timestamptz, statement_timestamp())
+    RETURNING *, %(results)s::text::jsonb -> id::text AS result
 ), history AS (
     INSERT INTO dataswarm.tasks_history (id, agent, kind, subject, payload, priority, attempt, max_attempts,
         deadline_seconds, created_at, key, incident_id, error, worker, state, result, leased_at, finished_at)
@@ -171,11 +172,10 @@ RETURNING id, subject, exclusive;
 
 -- name: give_back_tasks
 -- index: tasks_pkey; changes no indexed column, so the update is HOT
-UPDATE dataswarm.tasks t
-SET worker = NULL, token = NULL, leased_at = NULL, lease_until = NULL, attempt = t.attempt - 1
-FROM unnest(%(ids)s::bigint[], %(tokens)s::uuid[]) AS held (id, token)
-WHERE t.id = held.id AND t.token = held.token
-RETURNING t.agent;
+UPDATE dataswarm.tasks
+SET worker = NULL, token = NULL, leased_at = NULL, lease_until = NULL, attempt = attempt - 1
+WHERE id = ANY (%(ids)s::bigint[]) AND token = ANY (%(tokens)s::uuid[])
+RETURNING agent;
 
 -- name: cancel_live
 -- index: tasks_pkey; keys_pkey where it has a key

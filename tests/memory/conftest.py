@@ -17,6 +17,7 @@ class Clock:
         self.now = datetime.now(UTC)
 
     def __call__(self) -> datetime:
+        """What `Database.clock` asks for."""
         return self.now
 
     def forward(self, seconds: float) -> None:

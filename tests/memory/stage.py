@@ -56,7 +56,5 @@ async def moved(tx: Transaction, incident: Incident, after: IncidentState, **mor
 async def counted(tx: Transaction, name: str, **labels: str) -> float:
     """What a counter stands at, over its series with these labels."""
     return sum(
-        total.value
-        for total in await counters.all(tx)
-        if total.name == name and labels.items() <= total.labels.items()
+        total.value for total in await counters.all(tx) if total.name == name and labels.items() <= total.labels.items()
     )

@@ -145,7 +145,7 @@ async def test_auto_must_be_true(db: Database, clock: Clock) -> None:
         remedy = await proposed(tx, incident)
         approval = await approvals.ask(tx, remedy, "may I?", 60)
         await advanced(tx, remedy, R.APPROVED, R.APPLIED, R.VERIFIED)
-    with pytest.raises(UsageError, match="a human answered"):
+    with pytest.raises(UsageError, match="a human answered"):  # noqa: PT012 - the answer is rolled back with it
         async with db.transaction() as tx:
             await approvals.answer(tx, approval.id, approved=True, by="ann")
             await moved(tx, incident, S.RESOLVED, resolution=Resolution.AUTO, first_clean_at=clock.now)
@@ -192,7 +192,7 @@ async def test_the_ratio_counts_final_outcomes_alone(db: Database, clock: Clock)
 
 
 async def test_what_comes_back_soon_is_reopened(db: Database, clock: Clock) -> None:
-    """Within a day the same incident opens again and is no longer final; later, or after a false alarm, a new one does."""
+    """Within a day the same one opens again and is final no more; later, or after a false alarm, it is a new one."""
     async with db.transaction() as tx:
         first = await moved(tx, await opened(tx), S.RESOLVED, resolution=Resolution.SELF_HEALED)
     clock.forward(3600)

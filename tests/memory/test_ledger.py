@@ -80,7 +80,7 @@ async def test_events_are_published_from_an_importance_on(db: Database) -> None:
     """What matters wakes others; what does not stays with its agent; a rolled back batch is not heard of."""
     async with db.transaction() as tx:
         start = await now_cursor(tx)
-    with pytest.raises(RuntimeError):
+    with pytest.raises(RuntimeError):  # noqa: PT012 - what came before it must be rolled back
         async with db.transaction() as tx:
             await ledger.record(tx, "a", [seen("lost")])
             raise RuntimeError
@@ -204,4 +204,3 @@ async def test_a_batch_of_a_thousand_is_one_statement(db: Database) -> None:
         last = await ledger.observation(tx, numbers[-1])
     assert last is not None
     assert last.subject.part == "c999"
-

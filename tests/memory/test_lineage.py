@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from config.assets import Asset
 from memory import lineage
 from memory.database import Database
@@ -49,9 +51,7 @@ async def test_columns_are_parts_of_their_tables(db: Database) -> None:
 async def test_a_wide_project_is_walked(db: Database) -> None:
     """Two thousand edges in layers come back whole."""
     layers = [[Asset.parse(f"dbt://shop/l{layer}_{n}") for n in range(20)] for layer in range(6)]
-    edges = [
-        Edge(up, down) for above, below in zip(layers, layers[1:], strict=False) for up in above for down in below
-    ]
+    edges = [Edge(up, down) for above, below in pairwise(layers) for up in above for down in below]
     async with db.transaction() as tx:
         assert await lineage.replace(tx, "dbt", edges) == 2000
         assert len(await lineage.downstream(tx, layers[0][0])) == 100

@@ -38,14 +38,14 @@ async def test_two_at_once_apply_each_migration_once(server: EmbeddedServer, emp
     """Two replicas that start together do the work of one."""
     url = server.url_for(database=empty_name)
     done = await asyncio.gather(*(migrate.apply(url) for _ in range(3)))
-    assert sorted(sum(done, [])) == [str(migration) for migration in migrate.shipped()]
+    assert sorted(name for names in done for name in names) == [str(migration) for migration in migrate.shipped()]
 
 
 async def test_edited_history_is_refused(server: EmbeddedServer, empty_name: str) -> None:
     """A migration that was applied and edited afterwards stops everything, naming it."""
     url = server.url_for(database=empty_name)
     await migrate.apply(url, migrations=[FIRST, _migration(2, "SELECT 1")])
-    with pytest.raises(PermanentError, match="0002_test was applied on .* and edited since"):
+    with pytest.raises(PermanentError, match=r"0002_test was applied on .* and edited since"):
         await migrate.apply(url, migrations=[FIRST, _migration(2, "SELECT 2")])
 
 
@@ -91,9 +91,7 @@ async def test_an_owner_that_is_no_superuser(server: EmbeddedServer, empty_name:
                 inside.execute("CREATE EXTENSION vector")
             assert await migrate.apply(url, migrations=[FIRST]) == [str(FIRST)]
         finally:
-            admin.execute(
-                sql.SQL("ALTER DATABASE {} OWNER TO postgres").format(sql.Identifier(empty_name))
-            )
+            admin.execute(sql.SQL("ALTER DATABASE {} OWNER TO postgres").format(sql.Identifier(empty_name)))
             with psycopg.connect(server.url_for(database=empty_name), autocommit=True) as inside:
                 inside.execute(sql.SQL("DROP OWNED BY {}").format(sql.Identifier(owner)))
             admin.execute(sql.SQL("DROP ROLE {}").format(sql.Identifier(owner)))

@@ -34,7 +34,9 @@ async def test_the_life_of_a_remedy(db: Database) -> None:
         assert await counted(tx, "dataswarm_rework_total") == 0
     async with db.transaction() as tx:
         events, _ = await read(tx, start, topics=["remediation.*"], agent="me")
-    assert [event.topic for event in events] == [f"remediation.{s}" for s in ("proposed", "approved", "applied", "verified")]
+    assert [event.topic for event in events] == [
+        f"remediation.{s}" for s in ("proposed", "approved", "applied", "verified")
+    ]
     assert kept.plan == {"diff": "+b"}
     assert (done.plan, done.inverse, done.result) == ({"diff": "+b"}, {"revert": "abc"}, {"rows": 3})
     assert done.applied_at is not None
@@ -152,7 +154,7 @@ async def test_an_incident_is_handed_over(db: Database) -> None:
         answered = await escalations.answer_escalation(tx, handed.id, EscalationState.ANSWERED, "ann")
         with pytest.raises(ConflictError, match="is answered already"):
             await escalations.answer_escalation(tx, handed.id, EscalationState.ACKNOWLEDGED, "bob")
-        with pytest.raises(UsageError, match="no answer|not answered"):
+        with pytest.raises(UsageError, match="not answered by being pending"):
             await escalations.answer_escalation(tx, handed.id, EscalationState.PENDING, "bob")
         with pytest.raises(UsageError, match="there is no incident"):
             await escalations.escalate(tx, 10**9, "x", {})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Any
 from uuid import uuid4
@@ -14,7 +15,7 @@ from config.assets import Asset
 from config.errors import ConflictError, LeaseLostError, UsageError
 from memory import bus, tasks
 from memory.bus import Cursor
-from memory.database import Database
+from memory.database import Database, Transaction
 from memory.records import NewTask, Task, TaskState
 from memory.tasks import Heartbeat
 from tests.memory.conftest import Clock
@@ -107,13 +108,14 @@ async def test_an_expired_lease_heals_and_fences(db: Database, clock: Clock) -> 
         await _succeed(db, first)
     (second,) = await _claim(db)
     assert (second.id, second.attempt) == (first.id, 2)
-    for attempt in (
+    attempts: list[Callable[[Transaction], Awaitable[None]]] = [
         lambda tx: tasks.succeed(tx, first),
         lambda tx: tasks.fail(tx, first, "x", retry_in=1),
         lambda tx: tasks.fail(tx, first, "x", retry_in=None),
         lambda tx: tasks.snooze(tx, first, 1),
         lambda tx: tasks.fence(tx, first),
-    ):
+    ]
+    for attempt in attempts:
         with pytest.raises(LeaseLostError):
             async with db.transaction() as tx:
                 await attempt(tx)
@@ -148,8 +150,8 @@ async def test_back_off_then_dead_then_redriven(db: Database, clock: Clock) -> N
     assert await _topics(db, cursor) == ["task.failed"]
     assert (await _get(db, id_)).error == "no luck"
     async with db.transaction() as tx:
-        assert await tasks.redrive(tx, task.id)
-        assert not await tasks.redrive(tx, task.id)
+        assert await tasks.redrive(tx, id_ or 0)
+        assert not await tasks.redrive(tx, id_ or 0)
     (again,) = await _claim(db)
     assert (again.id, again.attempt) == (id_, 1)
     assert await _enqueue(db, replace(WORK, key="k")) == [None]
@@ -265,9 +267,7 @@ async def test_list_and_depth(db: Database) -> None:
     await _enqueue(db, WORK, WORK, replace(WORK, delay_seconds=60, kind="sense"), replace(WORK, agent="drift"))
     await _claim(db, 1)
     async with db.transaction() as tx:
-        states = {
-            (row["agent"], row["kind"], row["state"]): row["count"] for row in await tasks.depth(tx)
-        }
+        states = {(row["agent"], row["kind"], row["state"]): row["count"] for row in await tasks.depth(tx)}
         assert states == {
             ("drift", "act", "ready"): 1,
             ("health", "act", "leased"): 1,
@@ -297,9 +297,7 @@ async def test_list_and_depth(db: Database) -> None:
         ({"priority": 2**40}, "priority"),
     ],
 )
-async def test_bad_input_is_refused_before_anything_is_written(
-    db: Database, wrong: dict[str, Any], field: str
-) -> None:
+async def test_bad_input_is_refused_before_anything_is_written(db: Database, wrong: dict[str, Any], field: str) -> None:
     """The message names the field and the position; the good tasks of the batch are not written either."""
     with pytest.raises(UsageError, match=f"task 1: {field}"):
         await _enqueue(db, WORK, replace(WORK, **wrong))

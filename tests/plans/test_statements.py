@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 
 import psycopg
 import pytest
 from psycopg import sql
 
 from memory import statements
+from memory.embedded import EmbeddedServer
 
 _PARAMETER = re.compile(r"%\((\w+)\)s")
 
@@ -23,28 +25,23 @@ def numbered(body: str) -> str:
     return _PARAMETER.sub(number, body).replace("%%", "%")
 
 
-PREPARABLE = sorted(
-    name for name, body in statements.all().items() if not statements.is_session_command(body)
-)
+PREPARABLE = sorted(name for name, body in statements.all().items() if not statements.is_session_command(body))
 
 
 @pytest.fixture(scope="module")
-def connection(request: pytest.FixtureRequest) -> psycopg.Connection[tuple[object, ...]]:
+def connection(server: EmbeddedServer, template: str) -> Iterator[psycopg.Connection[tuple[object, ...]]]:
     """A connection to the template, as the worker in the clearance role."""
-    server, template = request.getfixturevalue("server"), request.getfixturevalue("template")
-    connection = psycopg.connect(server.url_for(database=template, user="dataswarm_worker"), autocommit=True)
-    request.addfinalizer(connection.close)
-    connection.execute("SET ROLE dataswarm_confidential")
-    return connection
+    url = server.url_for(database=template, user="dataswarm_worker")
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute("SET ROLE dataswarm_confidential")
+        yield connection
 
 
 @pytest.mark.parametrize("name", PREPARABLE)
 def test_statement_can_be_prepared(connection: psycopg.Connection[tuple[object, ...]], name: str) -> None:
     """The statement parses, its tables, columns and types exist."""
     body = numbered(statements.all()[name])
-    connection.execute(
-        sql.SQL("PREPARE {} AS {}").format(sql.Identifier(f"test_{name}"), sql.SQL(body))  # type: ignore[arg-type]
-    )
+    connection.execute(sql.SQL("PREPARE {} AS {}").format(sql.Identifier(f"test_{name}"), sql.SQL(body)))
     connection.execute(sql.SQL("DEALLOCATE {}").format(sql.Identifier(f"test_{name}")))
 
 

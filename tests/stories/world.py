@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,18 +37,31 @@ class BaseWorld:
 
 
 @pytest.fixture(scope="session")
-def base_world(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> BaseWorld:
-    """The world every test copies; made by the first worker that asks, waited for by the others."""
-    root = tmp_path_factory.getbasetemp()
-    shared = root.parent if hasattr(request.config, "workerinput") else root
-    directory = shared / "base-world"
-    with (shared / "base-world.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+def base_world(testrun_uid: str, worker_id: str) -> Iterator[BaseWorld]:
+    """The world every test copies; made by the first worker that asks, removed by the last one that is done."""
+    # Not in pytest's own directories: their names are too long for a socket, and any other run may sweep them away.
+    shared = Path(tempfile.gettempdir()) / f"dsw-{testrun_uid[:12]}"
+    shared.mkdir(exist_ok=True)
+    directory, mine = shared / "base", shared / f"{worker_id}.uses"
+    with _alone(shared):
+        mine.touch()
         if not (directory / _REPORTS).exists():
             shutil.rmtree(directory, ignore_errors=True)
             _make(directory)
     lines = (directory / _REPORTS).read_text().splitlines()
-    return BaseWorld(directory, tuple(map(CycleReport.from_json, lines)))
+    yield BaseWorld(directory, tuple(map(CycleReport.from_json, lines)))
+    with _alone(shared):
+        mine.unlink()
+        is_last = not list(shared.glob("*.uses"))
+    if is_last:
+        shutil.rmtree(shared, ignore_errors=True)
+
+
+@contextmanager
+def _alone(shared: Path) -> Iterator[None]:
+    with (shared / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -80,12 +94,13 @@ def _make(directory: Path) -> None:
     today = DEFAULT_HISTORY_DAYS - 1 + HEALTHY_CYCLES
     days = [str(day) for day in range(today, today + DAYS_TO_COME + 1)]
     command = [sys.executable, "-m", "dataswarm.demo.grader", "--world", str(directory), "--work-out", *days]
-    with (directory / "grader.log").open("w") as log:
-        # Beside the cycles: the twin is a database of its own.
-        grader = subprocess.Popen(command, stdout=log, stderr=log)
-        with Team(fresh) as team:
-            reports = [team.cycle() for _ in range(HEALTHY_CYCLES)]
-        status = grader.wait()
-    assert status == 0, (directory / "grader.log").read_text()[-2000:]
+    # The twin is a database of its own, so it is worked out beside the cycles.
+    with (
+        (directory / "grader.log").open("w") as log,
+        Team(fresh) as team,
+        subprocess.Popen(command, stdout=log, stderr=log) as grader,
+    ):
+        reports = [team.cycle() for _ in range(HEALTHY_CYCLES)]
+    assert grader.returncode == 0, (directory / "grader.log").read_text()[-2000:]
     fresh.stop()
     (directory / _REPORTS).write_text("".join(report.to_json() + "\n" for report in reports))

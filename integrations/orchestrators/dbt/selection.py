@@ -30,7 +30,7 @@ def _selector(item: str, manifest: Mapping[str, Any], *, is_complete: bool) -> s
     if len(parts) < _PARTS or any(c in node for c in " ,+*?[]@"):
         raise UsageError(
             f"not a dbt node id: {item!r}",
-            hint="write an id from the manifest, as model.shop.stg_orders, perhaps with +",
+            hint="write an id from the manifest, as model.project.name, perhaps with +",
         )
     if parts[0] == "exposure":
         raise UsageError(f"{node} is an exposure; nothing builds it", hint="name the models it depends on")

@@ -41,11 +41,14 @@ select c.oid::bigint as oid, n.nspname as schema, c.relname as name, c.relkind::
  order by n.nspname, c.relname
 """
 
+# A default holds no column, so pg_get_expr needs no relation; given one it would lock it, and wait for whoever
+# rebuilds that table. A generated column's expression does hold columns and is therefore not asked for.
 _COLUMNS = """
 select a.attrelid::bigint as relation, a.attname as name, a.attnum as attnum,
        pg_catalog.format_type(a.atttypid, a.atttypmod) as type, not a.attnotnull as nullable,
        case when a.attidentity <> '' then 'generated as identity'
-            else pg_catalog.pg_get_expr(e.adbin, e.adrelid) end as expression,
+            when a.attgenerated <> '' then 'generated always'
+            else pg_catalog.pg_get_expr(e.adbin, 0) end as expression,
        coalesce(d.description, '') as comment
   from pg_catalog.pg_attribute a
   join pg_catalog.pg_class c on c.oid = a.attrelid

@@ -168,7 +168,8 @@ CREATE TABLE dataswarm.processes (
 
 -- Tasks --------------------------------------------------------------------------------------------------------------
 -- `tasks` holds what can run now or is running, and nothing else; one sequence numbers a task through all four tables.
--- Lease, worker and token stand in no index and no predicate: claim and heartbeat are HOT updates.
+-- Lease, worker and token stand in no index and no predicate: claim and heartbeat are HOT updates. A page holds its
+-- rows twice, the second time longer by the lease, hence the low fillfactor.
 
 CREATE SEQUENCE dataswarm.task_ids CACHE 1;
 CREATE TABLE dataswarm.tasks (
@@ -192,7 +193,7 @@ CREATE TABLE dataswarm.tasks (
     token            uuid,
     leased_at        timestamptz,
     lease_until      timestamptz
-) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 2000,
+) WITH (fillfactor = 35, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 2000,
         autovacuum_vacuum_insert_scale_factor = 0, autovacuum_vacuum_insert_threshold = 100000,
         autovacuum_vacuum_cost_delay = 0, autovacuum_analyze_scale_factor = 0, autovacuum_analyze_threshold = 20000,
         vacuum_truncate = false);

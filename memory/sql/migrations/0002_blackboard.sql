@@ -160,6 +160,7 @@ CREATE TABLE dataswarm.remediations (
 CREATE UNIQUE INDEX remediations_under_way ON dataswarm.remediations (incident_id)
     WHERE state IN ('approved', 'applied');
 CREATE INDEX remediations_incident ON dataswarm.remediations (incident_id, id);
+CREATE INDEX remediations_applied ON dataswarm.remediations (applied_at) WHERE applied_at IS NOT NULL;
 
 CREATE TABLE dataswarm.approvals (
     id             bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
@@ -532,25 +533,26 @@ $$;
 -- Documents by true BM25 over lexemes, best first. Clearance is filtered here, explicitly: under a policy the full-text
 -- index could not be used. Rarest words first; candidates are cut at 5,000 (index: documents_lexemes).
 CREATE FUNCTION dataswarm.recall_words(
-    query text, nouns text[], kinds text, subjects text, since timestamptz, agents text[], most integer
+    query text, nouns text[], kinds text, of_whole text, subjects text, since timestamptz, agents text[], most integer
 ) RETURNS TABLE (document_id bigint, score double precision)
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+    SET plan_cache_mode = force_custom_plan -- which filters are given decides the plan
 AS $$
 DECLARE
     cut CONSTANT integer := 5000;
     k1 CONSTANT double precision := 1.2;
     b CONSTANT double precision := 0.75;
-    reach smallint := dataswarm.clearance();
-    total double precision;
-    usual double precision;
-    words text[];
-    weights double precision[];
-    wanted tsquery;
+    v_reach smallint := dataswarm.clearance();
+    v_total double precision;
+    v_usual double precision;
+    v_words text[];
+    v_weights double precision[];
+    v_wanted tsquery;
 BEGIN
-    SELECT greatest(coalesce(c.reltuples, 0), n.few) INTO total
+    SELECT greatest(coalesce(c.reltuples, 0), n.few) INTO v_total
     FROM pg_class c, (SELECT count(*) AS few FROM (SELECT FROM dataswarm.documents LIMIT 10000) first_rows) n
     WHERE c.oid = 'dataswarm.documents'::regclass;
-    SELECT coalesce(avg(length(recent.lexemes)), 1) INTO usual
+    SELECT greatest(avg(length(recent.lexemes)), 1) INTO v_usual
     FROM (SELECT d.lexemes FROM dataswarm.documents d WHERE d.text IS NOT NULL ORDER BY d.id DESC LIMIT 500) recent;
 
     WITH terms AS (
@@ -569,11 +571,11 @@ BEGIN
         FROM frequencies f WHERE f.frequency > 0
     )
     SELECT array_agg(r.lexeme),
-           array_agg(ln(1 + (greatest(total, r.frequency) - r.frequency + 0.5) / (r.frequency + 0.5))),
+           array_agg(ln(1 + (greatest(v_total, r.frequency) - r.frequency + 0.5) / (r.frequency + 0.5))),
            string_agg(r.term::text, ' | ') FILTER (WHERE r.reached <= cut OR r.place = 1)
-    INTO words, weights, wanted
+    INTO v_words, v_weights, v_wanted
     FROM ranked r;
-    IF wanted IS NULL THEN
+    IF v_wanted IS NULL THEN
         RETURN;
     END IF;
 
@@ -581,21 +583,22 @@ BEGIN
     WITH candidates AS (
         SELECT d.id, d.at, d.lexemes, length(d.lexemes) AS size
         FROM dataswarm.documents d
-        WHERE d.lexemes @@ wanted
-          AND d.sensitivity <= reach
+        WHERE d.lexemes @@ v_wanted
+          AND d.sensitivity <= v_reach
           AND (nouns IS NULL OR d.noun = ANY (nouns))
           AND (kinds IS NULL OR d.kind ~ kinds)
+          AND (of_whole IS NULL OR d.whole = of_whole)
           AND (subjects IS NULL OR d.subject ~ subjects OR d.whole ~ subjects)
           AND (since IS NULL OR d.at >= since)
           AND (agents IS NULL OR d.agent = ANY (agents))
         LIMIT cut
     )
     SELECT c.id, sum(
-        weights[array_position(words, u.lexeme)] * (k1 + 1) * greatest(coalesce(cardinality(u.positions), 1), 1)
-        / (greatest(coalesce(cardinality(u.positions), 1), 1) + k1 * (1 - b + b * c.size / usual))
+        v_weights[array_position(v_words, u.lexeme)] * (k1 + 1) * greatest(coalesce(cardinality(u.positions), 1), 1)
+        / (greatest(coalesce(cardinality(u.positions), 1), 1) + k1 * (1 - b + b * c.size / v_usual))
     ) AS score
     FROM candidates c, unnest(c.lexemes) u
-    WHERE u.lexeme = ANY (words)
+    WHERE u.lexeme = ANY (v_words)
     GROUP BY c.id, c.at
     ORDER BY score DESC, c.at DESC, c.id DESC
     LIMIT most;
@@ -604,8 +607,8 @@ $$;
 
 -- Documents nearest to a vector, exactly (a first form: the sequential plan is right for what one swarm writes in weeks).
 CREATE FUNCTION dataswarm.recall_nearest(
-    wanted public.halfvec, of_model text, nouns text[], kinds text, subjects text, since timestamptz, agents text[],
-    most integer
+    wanted public.halfvec, of_model text, nouns text[], kinds text, of_whole text, subjects text, since timestamptz,
+    agents text[], most integer
 ) RETURNS TABLE (document_id bigint, score double precision)
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp
 AS $$
@@ -615,6 +618,7 @@ AS $$
       AND d.sensitivity <= dataswarm.clearance()
       AND (nouns IS NULL OR d.noun = ANY (nouns))
       AND (kinds IS NULL OR d.kind ~ kinds)
+      AND (of_whole IS NULL OR d.whole = of_whole)
       AND (subjects IS NULL OR d.subject ~ subjects OR d.whole ~ subjects)
       AND (since IS NULL OR d.at >= since)
       AND (agents IS NULL OR d.agent = ANY (agents))

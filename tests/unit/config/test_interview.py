@@ -49,6 +49,7 @@ def test_a_composed_file_says_what_was_answered() -> None:
     }  # fmt: skip
     assert settings.sources["models"].options["branch"] == "main"
     assert settings.channels["on-call"].options == {"url": "host=HOOK_URL", "secret": "host=HOOK_SECRET"}
+    assert settings.channels["team"].options == {"urls": ["host=DATASWARM_CHANNEL_URL"]}
     assert set(variables(FULL)) == {
         "WAREHOUSE_READER_URL", "WAREHOUSE_ACTOR_URL", "MEMORY_URL", "HOOK_URL", "HOOK_SECRET", "DATASWARM_CHANNEL_URL",
     }  # fmt: skip

@@ -36,11 +36,12 @@ class Loads:
 
     def __init__(self, file: Path) -> None:
         self.file = file
-        self.count = 0
+        self.again = asyncio.Event()
+        self._loop = asyncio.get_running_loop()
 
     def __call__(self) -> Settings:
-        """Load."""
-        self.count += 1
+        """Load; called in a thread."""
+        self._loop.call_soon_threadsafe(self.again.set)
         return load(self.file, environ={})
 
 
@@ -64,10 +65,10 @@ def file(tmp_path: Path) -> Path:
     return path
 
 
-async def armed(changes: Changes, file: Path, change: object = 3) -> None:
-    """Wait until the watch is known to be up: its first answer was yielded from inside."""
-    swap(file, change)
-    assert await changes.next() == change
+async def armed(changes: Changes, file: Path) -> None:
+    """Wait until the watch is known to be up: its first answer comes from inside."""
+    swap(file, 3)
+    assert await changes.next() == 3
 
 
 async def test_writes_swaps_and_mistakes_are_noticed(file: Path) -> None:
@@ -83,7 +84,7 @@ async def test_writes_swaps_and_mistakes_are_noticed(file: Path) -> None:
         assert await changes.next() == "wrong"
         swap(file, 5)
         assert await changes.next() == 5
-        file.unlink()
+        await asyncio.to_thread(file.unlink)
         assert await changes.next() == "wrong"
         write(file, 6)
         assert await changes.next() == 6
@@ -105,9 +106,9 @@ async def test_what_means_the_same_yields_nothing(file: Path) -> None:
         await armed(changes, file)
         for text in ("runtime: {workers: 3}  # three\n", "runtime:\n  workers: 3\n"):
             following = asyncio.ensure_future(changes.next())
-            count = loads.count
-            file.write_text(text)
-            await _until_loaded(loads, count)
+            loads.again.clear()
+            await asyncio.to_thread(file.write_text, text)
+            await asyncio.wait_for(loads.again.wait(), SECONDS)
             assert not following.done()
             write(file, 7)
             assert await following == 7
@@ -166,13 +167,16 @@ async def test_a_file_being_written_is_not_taken_for_the_defaults(file: Path) ->
         assert await changes.next() == 8
 
 
-async def _until_loaded(loads: Loads, count: int) -> None:
-    """Wait until the file has been loaded again."""
-    async with asyncio.timeout(SECONDS):
-        while loads.count == count:
-            await asyncio.to_thread(_pause)
+async def test_without_watches_it_still_looks(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the system has no more watches to give, changes are found all the same."""
 
+    async def refused(*paths: object, **_options: object) -> AsyncIterator[set[object]]:
+        if paths:
+            raise OSError("no space left on device")
+        yield set()
 
-def _pause() -> None:
-    """Give the other threads a turn."""
-    os.sched_yield()
+    monkeypatch.setattr("config.watching.awatch", refused)
+    async with aclosing(watch(file, Loads(file), current=load(file, environ={}), look_seconds=0.05)) as found:
+        following = asyncio.ensure_future(Changes(found).next())
+        write(file, 3)
+        assert await following == 3

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from datetime import UTC, datetime
+from random import Random
 
 import psycopg
 import pytest
@@ -23,23 +25,24 @@ from dataswarm.demo.faults.catalogue import (
     RETYPED,
 )
 from dataswarm.demo.faults.migrations import Migration
+from dataswarm.demo.faults.schemas import column_renamed
 from dataswarm.demo.grader import grade
 from dataswarm.demo.raw_tables import TABLES
 from dataswarm.demo.team import Team
 from dataswarm.demo.world import World
+
+LOADED_AT = datetime(2026, 11, 1, 6, tzinfo=UTC)
 
 
 @pytest.mark.parametrize(
     ("name", "seed", "way"),
     [
         ("column-renamed", 1, "recreate"),
-        ("table-renamed", 2, "alter"),
         ("column-retyped", 1, "alter"),
         ("column-added", 1, "recreate"),
-        ("two-columns-renamed", 2, None),
     ],
 )
-def test_a_schema_fault_breaks_the_next_build(world: World, team: Team, name: str, seed: int, way: Way | None) -> None:
+def test_a_schema_fault_breaks_the_next_build(world: World, team: Team, name: str, seed: int, way: Way) -> None:
     """The next cycle is red (or green for an added column), and marts of other sources still match the twin."""
     injected = inject(world, name, seed, way)
     report = team.cycle()
@@ -113,9 +116,9 @@ def test_a_transient_failure_passes(world: World, team: Team) -> None:
     assert grade(world).is_held
 
 
-def test_the_loader_follows_every_migration(world: World) -> None:
+def test_the_loader_follows_every_migration(quiet_world: World) -> None:
     """Whatever is renamed, retyped, dropped or added, in either way: the next batch goes where the producer is."""
-    day = world.last_day() + 1
+    day = quiet_world.last_day() + 1
     migrations = [
         *(Migration(table, renamed={old: names[0]}) for (table, old), names in NEW_COLUMN_NAMES.items()),
         *(Migration(table, new_name=names[0]) for table, names in NEW_TABLE_NAMES.items()),
@@ -124,14 +127,14 @@ def test_the_loader_follows_every_migration(world: World) -> None:
         *(Migration(table, added={column: kind}) for table, column, kind in ADDED),
         *(Migration(table, renamed=dict(zip(old, new, strict=True)), moved=old) for table, old, new in LOOKALIKES),
     ]
-    with world.connect("saboteur") as connection:
+    with quiet_world.connect("saboteur") as connection:
         for migration in migrations:
             for way in BOTH_WAYS:
                 with connection.transaction(force_rollback=True):
                     connection.execute("set local role loader")
                     migration.run(connection, way)
                     names = loader.names_of(connection, migration.table)
-                    rows = loader.load(connection, world.shop, day, world_time(connection), tables=(migration.table,))
+                    rows = loader.load(connection, quiet_world.shop, day, LOADED_AT, tables=(migration.table,))
                     assert rows > 0
                     found = connection.execute(
                         "select array_agg(attname::text) from pg_attribute where attrelid = %s::regclass "
@@ -155,29 +158,18 @@ def test_the_saboteur_leaves_no_trace_for_the_swarm(world: World) -> None:
     assert len(comments) == 1
 
 
-def test_what_cannot_be_is_refused(world: World) -> None:
+def test_what_cannot_be_is_refused(quiet_world: World) -> None:
     """An unknown fault, a way the fault does not have, and poison without a column."""
     with pytest.raises(UsageError, match="no fault"):
-        inject(world, "meteor", 1)
+        inject(quiet_world, "meteor", 1)
     with pytest.raises(UsageError, match="cannot be made"):
-        inject(world, "null-keys", 1, "alter")
+        inject(quiet_world, "null-keys", 1, "alter")
     with pytest.raises(UsageError, match="no column"):
-        inject(world, "transient-failure", 1, poison=True)
+        inject(quiet_world, "transient-failure", 1, poison=True)
 
 
 def test_seeds_vary_the_fault() -> None:
     """Ten seeds hit several tables; the same seed hits the same one."""
-    from random import Random  # noqa: PLC0415
-
-    from dataswarm.demo.faults.schemas import column_renamed  # noqa: PLC0415
-
     hits = [column_renamed(Random(f"column-renamed/{seed}"), poison=False) for seed in range(10)]
     assert len({hit.table for hit in hits}) >= 4
     assert hits[3] == column_renamed(Random("column-renamed/3"), poison=False)
-
-
-def world_time(connection: psycopg.Connection[tuple[object, ...]]) -> object:
-    """The server's clock."""
-    row = connection.execute("select now()").fetchone()
-    assert row is not None
-    return row[0]

@@ -262,7 +262,7 @@ def test_messages_are_trimmed_and_hold_no_secret() -> None:
     assert len(said) < 2000
 
 
-async def test_the_team_is_seen_running(tmp_path: Path) -> None:
+def test_the_team_is_seen_running(tmp_path: Path) -> None:
     """A marker counts while its process lives, or when nobody can tell; a zombie or a dead id does not count."""
     marker = tmp_path / "running.pid"
     assert not marked(marker)
@@ -276,6 +276,10 @@ async def test_the_team_is_seen_running(tmp_path: Path) -> None:
     assert not marked(marker)
     marker.write_text("")
     assert marked(marker)
+
+
+async def test_a_command_may_know_what_runs() -> None:
+    """0 means running, 1 means not; anything else is an error that says so."""
     assert await answers("true", "shop")
     assert not await answers("false", "shop")
     with pytest.raises(TransientError, match="ended with 7"):

@@ -67,7 +67,7 @@ def is_alive(process: int) -> bool:
     """Is it there, and not merely unburied?"""
     try:
         return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):
         return False
 
 

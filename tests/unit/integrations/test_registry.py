@@ -139,6 +139,7 @@ def test_options_must_forbid_what_they_do_not_know() -> None:
     assert any("extra" in reason for reason in misfits(loose, "pigeon"))
     bare = type("Bare", (), {"kind": "bare"})
     assert any("Options" in reason for reason in misfits(bare, "bare"))
+    assert "a Channel has send" in misfits(bare, "bare")[-1]
     assert misfits("not a class", "x") == ["'not a class' is no class"]
 
 

@@ -1,0 +1,105 @@
+"""`up`: the long-running service."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from dataswarm.commands.shared import ConfigFile, command
+
+if TYPE_CHECKING:
+    from config.settings import Settings
+    from dataswarm.app import App
+
+OUT_OF_PATIENCE = 130
+
+
+def add(app: typer.Typer) -> None:
+    """Hang `up` into the program."""
+
+    @command(
+        app,
+        "up",
+        "dataswarm up",
+        "dataswarm up --config /etc/dataswarm.yaml --migrate",
+        "dataswarm up --only schema-drift --only pipeline-health",
+    )
+    def up(
+        only: Annotated[
+            list[str] | None, typer.Option("--only", metavar="AGENT", help="Run this agent alone; may be repeated.")
+        ] = None,
+        migrate: Annotated[bool, typer.Option("--migrate", help="Apply pending migrations first.")] = False,
+        config: ConfigFile = None,
+    ) -> None:
+        """Run the swarm until it is told to stop (SIGTERM or Ctrl-C; twice to end at once)."""
+        from config import logging, settings  # noqa: PLC0415 - see the package
+        from dataswarm.app import load  # noqa: PLC0415
+
+        loaded = load(config)
+        logging.setup(loaded.logging, demo=loaded.runtime.demo)
+        asyncio.run(serve(loaded, tuple(only or ()), settings.find(config), migrate_now=migrate))
+
+
+async def serve(settings: Settings, only: tuple[str, ...], file: Path | None, *, migrate_now: bool) -> None:
+    """Open the application and run swarm and door together until a signal comes or one of them fails.
+
+    Raises:
+        SetupError: no database, pending migrations, a port that is taken.
+        ConfigError: `only` names an agent that is not installed.
+    """
+    from dataswarm.app import App  # noqa: PLC0415 - see the package
+
+    opened = await App.open(settings, migrate_now=migrate_now)
+    stop = asyncio.Event()
+    _heed_signals(stop)
+    _greet(settings)
+    try:
+        await _together(opened, stop, only, file)
+    finally:
+        await opened.close()
+
+
+async def _together(app: App, stop: asyncio.Event, only: tuple[str, ...], file: Path | None) -> None:
+    """Swarm and door; whichever ends, the other drains: half a swarm looks alive and is not."""
+    try:
+        from dataswarm import serving  # noqa: PLC0415 - see the package
+    except ImportError:
+        await app.run(stop, only=only, config=file)
+        return
+    jobs = [
+        asyncio.create_task(app.run(stop, only=only, config=file), name="swarm"),
+        asyncio.create_task(serving.serve(app, stop), name="door"),
+    ]
+    try:
+        await asyncio.wait(jobs, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        stop.set()
+        ended = await asyncio.gather(*jobs, return_exceptions=True)
+    for outcome in ended:
+        if isinstance(outcome, BaseException):
+            raise outcome
+
+
+def _heed_signals(stop: asyncio.Event) -> None:
+    """The first signal drains, the second ends the process: whoever insists does not want to wait."""
+
+    def heed() -> None:
+        if stop.is_set():
+            os._exit(OUT_OF_PATIENCE)
+        stop.set()
+
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, heed)
+
+
+def _greet(settings: Settings) -> None:
+    host = f"[{settings.http.host}]" if ":" in settings.http.host else settings.http.host
+    demo = "DEMO: " if settings.runtime.demo else ""
+    sys.stderr.write(f"{demo}dataswarm is starting; http://{host}:{settings.http.port} answers soon. Ctrl-C stops it.\n")

@@ -1,0 +1,189 @@
+"""Clearance: every door, tried with too little of it; and a planted secret, looked for everywhere."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import psycopg
+import pytest
+from psycopg import sql
+
+from config.errors import PolicyError, SwarmError
+from memory import branches, knowledge, ledger, measures, recall
+from memory.database import Database, Transaction
+from memory.records import DecisionKind, NewDecision, NewObservation, Sensitivity
+from tests.memory.stage import ORDERS
+
+SECRET = "planted-secret-4f1c"
+LEVELS = list(Sensitivity)
+
+
+async def plant(tx: Transaction, level: Sensitivity, word: str = SECRET) -> dict[str, int]:
+    """One of each noun at a sensitivity, holding a word; their ids."""
+    (observation,) = await ledger.record(
+        tx, "planter", [NewObservation("sample", ORDERS, payload={"v": word}, sensitivity=level, key=level.name)]
+    )
+    decision = await ledger.decide(
+        tx, "planter", NewDecision(DecisionKind.DIAGNOSIS, ORDERS, word, payload={"v": word}, sensitivity=level)
+    )
+    await knowledge.assert_fact(tx, "planter", ORDERS, level.name, word, expected=0, sensitivity=level)
+    learning = await knowledge.learn(
+        tx,
+        "planter",
+        signal="pattern",
+        playbook="p",
+        cause="c",
+        subject=ORDERS,
+        text=word,
+        circumstances={"v": word},
+        sensitivity=level,
+    )
+    assert observation is not None
+    assert decision is not None
+    return {"observation": observation, "decision": decision, "learning": learning}
+
+
+async def everything_read(tx: Transaction, ids: dict[str, int], predicate: str) -> list[Any]:
+    """What every door of reading gives for the planted rows."""
+    return [
+        await ledger.observation(tx, ids["observation"]),
+        await ledger.observations(tx, subjects=[ORDERS]),
+        await ledger.decision(tx, ids["decision"]),
+        await ledger.decisions(tx, subject=ORDERS),
+        await knowledge.fact(tx, ORDERS, predicate),
+        await knowledge.fact(tx, ORDERS, predicate, branch="other"),
+        await knowledge.facts(tx),
+        await knowledge.facts(tx, branch="other"),
+        await knowledge.history(tx, ORDERS, predicate),
+        await knowledge.learnings(tx, playbook="p"),
+        await branches.diff(tx, "main@empty", "main"),
+        await recall.recall(tx, SECRET),
+        await recall.recall(tx, "", subject=ORDERS),
+        await recall.recall(tx, "", agents=["planter"]),
+    ]
+
+
+@pytest.mark.parametrize("level", LEVELS)
+@pytest.mark.parametrize("clearance", LEVELS)
+async def test_every_door_obeys_one_rule(db: Database, level: Sensitivity, clearance: Sensitivity) -> None:
+    """Above its clearance a reader sees nothing through any door; at or below it sees all but indexed secrets."""
+    async with db.transaction(clearance=Sensitivity.CONFIDENTIAL) as tx:
+        await branches.snapshot(tx, "empty", by="ann")
+        ids = await plant(tx, level)
+        await branches.fork(tx, "other", by="ann")
+    async with db.transaction(clearance=clearance) as tx:
+        read = await everything_read(tx, ids, level.name)
+        rate = await knowledge.success_rate(tx, "p", "c")
+    if clearance < level:
+        assert [bool(answer) for answer in read] == [False] * len(read)
+        assert rate == (0, 0)
+    else:
+        by_words = len(read) - 3
+        assert [bool(answer) for answer in read[:by_words] + read[by_words + 1 :]] == [True] * (len(read) - 1)
+        assert bool(read[by_words]) == (level < Sensitivity.CONFIDENTIAL)
+
+
+@pytest.mark.parametrize("level", [Sensitivity.INTERNAL, Sensitivity.CONFIDENTIAL])
+async def test_nobody_writes_above_the_clearance(db: Database, level: Sensitivity) -> None:
+    """Each door of writing refuses, and the error does not quote what was to be written."""
+    below = Sensitivity(level - 1)
+    doors: list[Callable[[Transaction], Awaitable[object]]] = [
+        lambda tx: ledger.record(tx, "a", [NewObservation("s", ORDERS, payload={"v": SECRET}, sensitivity=level)]),
+        lambda tx: ledger.decide(tx, "a", NewDecision(DecisionKind.DIAGNOSIS, ORDERS, SECRET, sensitivity=level)),
+        lambda tx: knowledge.assert_fact(tx, "a", ORDERS, "p", SECRET, expected=0, sensitivity=level),
+        lambda tx: knowledge.learn(
+            tx,
+            "a",
+            signal="pattern",
+            playbook="",
+            cause="",
+            subject=ORDERS,
+            text=SECRET,
+            circumstances={},
+            sensitivity=level,
+        ),
+    ]
+    for door in doors:
+        with pytest.raises(PolicyError) as caught:
+            async with db.transaction(clearance=below) as tx:
+                await door(tx)
+        assert SECRET not in str(caught.value)
+
+
+async def test_nobody_replaces_what_they_may_not_read(db: Database) -> None:
+    """A confidential fact is neither overwritten nor retracted nor uncovered from below."""
+    async with db.transaction(clearance=Sensitivity.CONFIDENTIAL) as tx:
+        await knowledge.assert_fact(tx, "a", ORDERS, "owner", "was open", expected=0)
+        await knowledge.assert_fact(tx, "a", ORDERS, "owner", SECRET, expected=1, sensitivity=Sensitivity.CONFIDENTIAL)
+    for expected in (None, 0, 1, 2):
+        with pytest.raises(SwarmError) as caught:
+            async with db.transaction() as tx:
+                await knowledge.assert_fact(tx, "a", ORDERS, "owner", "mine", expected=expected)
+        assert SECRET not in str(caught.value)
+    async with db.transaction() as tx:
+        assert await knowledge.fact(tx, ORDERS, "owner") is None
+        assert await recall.recall(tx, "was open") == []
+    async with db.transaction(clearance=Sensitivity.CONFIDENTIAL) as tx:
+        held = await knowledge.fact(tx, ORDERS, "owner")
+    assert held is not None
+    assert (held.object, held.version) == (SECRET, 2)
+
+
+async def test_a_superseded_decision_is_known_to_be_so(db: Database) -> None:
+    """Who may not see the newer decision still learns that the older one is not held any more."""
+    async with db.transaction(clearance=Sensitivity.CONFIDENTIAL) as tx:
+        older = await ledger.decide(tx, "a", NewDecision(DecisionKind.DIAGNOSIS, ORDERS, "older"))
+        newer = NewDecision(
+            DecisionKind.DIAGNOSIS, ORDERS, SECRET, sensitivity=Sensitivity.CONFIDENTIAL, supersedes=older
+        )
+        await ledger.decide(tx, "a", newer)
+    async with db.transaction() as tx:
+        assert await ledger.decisions(tx) == []
+
+
+async def test_the_login_itself_reads_nothing(db: Database, database_url: str) -> None:
+    """Without taking a role the worker has no right at all; with the functions it is the public's reader."""
+    async with db.transaction(clearance=Sensitivity.CONFIDENTIAL) as tx:
+        await plant(tx, Sensitivity.INTERNAL)
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        for table in ("observations", "documents", "knowledge"):
+            with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                connection.execute(sql.SQL("SELECT * FROM dataswarm.{}").format(sql.Identifier(table)))
+        found = connection.execute(
+            "SELECT * FROM dataswarm.recall_words(%s, NULL, NULL, NULL, NULL, NULL, NULL, 10)", [SECRET]
+        ).fetchall()
+        assert found == []
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            connection.execute("SELECT * FROM dataswarm.heads('main', NULL, NULL, NULL, NULL)")
+
+
+async def test_a_confidential_text_is_in_its_row_and_nowhere_else(db: Database, owner_url: str) -> None:
+    """Every table of the swarm is searched for the planted secret: only its own four rows and their history hold it."""
+    async with db.transaction(clearance=Sensitivity.CONFIDENTIAL) as tx:
+        await plant(tx, Sensitivity.CONFIDENTIAL)
+        shown = dataclasses.asdict(await measures.snapshot(tx))
+    assert SECRET not in json.dumps(shown, default=str)
+    with psycopg.connect(owner_url) as connection:
+        tables = [
+            row[0]
+            for row in connection.execute(
+                "SELECT c.oid::regclass::text FROM pg_class c WHERE relnamespace = 'dataswarm'::regnamespace"
+                " AND relkind IN ('r', 'p') AND NOT relispartition"
+            )
+        ]
+        assert "dataswarm.events" in tables
+        holding = {
+            table
+            for table in tables
+            if connection.execute(
+                sql.SQL("SELECT count(*) FROM {} t WHERE position(%s in t::text) > 0").format(sql.SQL(table)),
+                [SECRET],
+            ).fetchone()
+            != (0,)
+        }
+    assert holding == {
+        f"dataswarm.{noun}" for noun in ("observations", "decisions", "knowledge", "knowledge_revisions", "learnings")
+    }

@@ -1,0 +1,169 @@
+"""A stage for stories: a private copy of a world with a swarm that has learned what healthy is.
+
+The baseline is learned once per run of the suite, memory and all, and copied for each story; otherwise every story
+would pay a minute for it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import shutil
+import tempfile
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from time import monotonic
+from typing import Any
+
+import pytest
+
+from config.settings import Settings
+from dataswarm.app import App, load
+from dataswarm.demo import opting_in
+from dataswarm.demo.cycle import CycleReport
+from dataswarm.demo.play import learned, run
+from dataswarm.demo.story import Seen, look
+from dataswarm.demo.team import Team
+from dataswarm.demo.world import World
+from memory.embedded import EmbeddedServer
+from memory.records import IncidentState
+from tests.stories.world import BaseWorld
+
+ENDINGS = (IncidentState.RESOLVED, IncidentState.ESCALATED, IncidentState.CLOSED)
+
+
+@dataclass
+class Stage:
+    """One story on its way: the world, its scheduler, and a swarm in this process."""
+
+    world: World
+    team: Team
+    app: App
+    config: Path
+    cycles: list[CycleReport] = field(default_factory=list)
+
+    async def cycle(self) -> CycleReport:
+        """One cycle of the team."""
+        report = await asyncio.to_thread(self.team.cycle)
+        self.cycles.append(report)
+        return report
+
+    async def break_(self, fault: str, seed: int, way: str = "", *more: str) -> dict[str, Any]:
+        """Inject a fault from a process of its own."""
+        ways = ["--way", way] if way else []
+        told = await run(
+            python(
+                "dataswarm.demo.faults", "--world", self.world.directory, "--fault", fault, "--seed", seed, *ways, *more
+            )
+        )
+        return dict(json.loads(told))
+
+    async def seen(self) -> Seen:
+        """The blackboard now."""
+        return await look(self.app.database)
+
+    async def until(self, holds: Callable[[Seen], bool], seconds: float = 90) -> Seen:
+        """Wait until something stands on the blackboard; fails with what stands there instead."""
+        end = monotonic() + seconds
+        while not holds(seen := await self.seen()):
+            if monotonic() > end:
+                raise AssertionError(f"it did not come to that: {describe(seen)}")
+            await asyncio.sleep(0.1)
+        return seen
+
+    async def to_the_end(self) -> Seen:
+        """Until the incident is resolved or handed over; the team builds again whenever a remedy soaks."""
+        while True:
+            seen = await self.until(lambda s: state(s) in (*ENDINGS, IncidentState.VERIFYING))
+            if state(seen) is not IncidentState.VERIFYING:
+                return seen
+            await self.cycle()
+            await self.until(lambda s: state(s) is not IncidentState.VERIFYING, 30)
+
+    async def grade(self) -> dict[str, Any]:
+        """What the judge says, a process with a role of its own."""
+        told = await run(python("dataswarm.demo.grader", "--world", self.world.directory), accepted=(0, 1))
+        return dict(json.loads(told))
+
+
+def python(module: str, *arguments: object) -> list[str]:
+    """A command that runs a module of ours."""
+    import sys  # noqa: PLC0415
+
+    return [sys.executable, "-m", module, *map(str, arguments)]
+
+
+def state(seen: Seen) -> IncidentState | None:
+    """The state of the incident, if there is one."""
+    return seen.incident.state if seen.incident else None
+
+
+def describe(seen: Seen) -> str:
+    """What stands on the blackboard, for a failing story."""
+    lines = [f"incident {i.id} {i.state}: {i.title} {dict(i.details)}" for i in seen.incidents]
+    lines += [f"{t.after}: {t.reason}" for t in seen.timeline]
+    lines += [f"decision {d.kind} by {d.agent}: {d.cause} {d.rationale}" for d in seen.decisions]
+    lines += [f"remediation {r.playbook} {r.state} {dict(r.result)}" for r in seen.remediations]
+    lines += [f"tasks {dict(row)}" for row in seen.depth]
+    return "\n".join(lines) or "nothing"
+
+
+@pytest.fixture(scope="session")
+def trained_world(base_world: BaseWorld, tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Iterator[Path]:
+    """A stopped world beside which a swarm has learned its baseline, its memory stopped as well."""
+    parent = Path(tempfile.mkdtemp(prefix="dst"))
+    directory = parent / "w"
+    world = World.clone(base_world.directory, directory)
+    with Team(world) as team:
+        asyncio.run(_train(world, team))
+    EmbeddedServer.start(directory / "swarm" / "memory" / "postgres").stop()
+    world.stop()
+    yield directory
+    shutil.rmtree(parent, ignore_errors=True)
+
+
+async def _train(world: World, team: Team) -> None:
+    config = opting_in.write(world, drift_seconds=1, health_seconds=0.5)
+    async with swarm(load(config), config) as app:
+        report = await asyncio.to_thread(team.cycle)
+        assert report.is_green, report.failed
+        await learned(app.database, world, seconds=60)
+
+
+@asynccontextmanager
+async def swarm(settings: Settings, config: Path, only: Sequence[str] = ()) -> AsyncIterator[App]:
+    """A swarm at work in this process; drained at the end."""
+    app = await App.open(settings)
+    stop = asyncio.Event()
+    job = asyncio.create_task(app.run(stop, only=only, config=config))
+    try:
+        yield app
+    finally:
+        stop.set()
+        try:
+            await job
+        finally:
+            await app.close()
+
+
+@pytest.fixture
+def copied(trained_world: Path, scheduler: Team) -> Iterator[tuple[World, Team, Path]]:
+    """A private running copy of the trained world, its scheduler, and its configuration file."""
+    parent = Path(tempfile.mkdtemp(prefix="dss"))
+    world = World.clone(trained_world, parent / "w")
+    scheduler.move_to(world)
+    config = opting_in.write(world, drift_seconds=1, health_seconds=0.5, patience_seconds=8)
+    yield world, scheduler, config
+    EmbeddedServer.start(world.directory / "swarm" / "memory" / "postgres").stop()
+    world.remove()
+    shutil.rmtree(parent, ignore_errors=True)
+
+
+@pytest.fixture
+async def stage(copied: tuple[World, Team, Path]) -> AsyncIterator[Stage]:
+    """A stage with a whole swarm on it."""
+    world, team, config = copied
+    async with swarm(load(config), config) as app:
+        yield Stage(world, team, app, config)
