@@ -306,6 +306,12 @@ async def unknown_incident(database: Database, incident_id: int) -> UsageError:
         return await _unknown_incident(tx, incident_id)
 
 
+async def unknown_task(database: Database, task_id: int) -> UsageError:
+    """The error for a task that is not there, naming the latest that are."""
+    async with database.transaction(durable=False) as tx:
+        return await _unknown_task(tx, task_id, tuple(TaskState))
+
+
 async def _incident(tx: Transaction, incident_id: int) -> Incident:
     found = await incidents.get(tx, incident_id)
     if found is None:

@@ -17,16 +17,13 @@ from config.assets import Asset
 from config.settings import Settings
 from memory import (
     approvals,
-    bus,
     clock,
     controls,
     effects,
     escalations,
     incidents,
-    knowledge,
     ledger,
     presence,
-    recall,
     remediations,
     tasks,
 )
@@ -39,14 +36,11 @@ from memory.records import (
     DecisionKind,
     Escalation,
     EscalationState,
-    Event,
     Incident,
     Presence,
     Reference,
     Remediation,
     RemediationState,
-    Task,
-    TaskState,
 )
 
 Json = dict[str, Any]
@@ -262,88 +256,3 @@ async def _remedy(tx: Transaction, remedy: Remediation, decided: Sequence[Decisi
 
 async def _asked(tx: Transaction, incident_id: int) -> list[Approval]:
     return [question for question in await approvals.pending(tx) if question.incident_id == incident_id]
-
-
-async def planned_changes(database: Database) -> list[Json]:
-    """Changes announced for now."""
-    async with database.transaction(durable=False) as tx:
-        return [plain(change) for change in await controls.planned(tx)]
-
-
-async def kill_switch(database: Database) -> Json:
-    """`kill_switch`: why nothing may be written outside, None while it is off."""
-    async with database.transaction(durable=False) as tx:
-        return {"kill_switch": await controls.kill_switch(tx)}
-
-
-async def task_list(
-    database: Database, *, states: Sequence[TaskState], agent: str | None, kind: str | None, limit: int
-) -> list[Json]:
-    """Tasks in some states, newest first."""
-    async with database.transaction(durable=False) as tx:
-        return [_task(t) for t in await tasks.list_(tx, states, agent, kind, limit)]
-
-
-async def task(database: Database, id: int) -> Json | None:  # noqa: A002 - the column's name
-    """A task wherever it is, with its effects; None where it never was, or its history was dropped."""
-    async with database.transaction(durable=False) as tx:
-        found = await tasks.get(tx, id)
-        if found is None:
-            return None
-        return {**_task(found), "effects": [plain(effect) for effect in await effects.of_task(tx, id)]}
-
-
-def _task(found: Task) -> Json:
-    shown: Json = plain(found)
-    del shown["token"]  # whoever has it could write in the worker's name
-    return shown
-
-
-async def events(database: Database, *, topics: Sequence[str], limit: int) -> list[Json]:
-    """The newest events, oldest of them first."""
-    async with database.transaction(durable=False) as tx:
-        return [_event(e) for e in await bus.tail(tx, topics=topics, limit=limit)]
-
-
-def _event(event: Event) -> Json:
-    return {
-        "id": event.id,
-        "at": event.at.isoformat(),
-        "topic": event.topic,
-        "subject": str(event.subject),
-        "reference": str(event.reference),
-        "agent": event.agent,
-    }
-
-
-async def search(
-    database: Database, query: str, *, nouns: Sequence[str] | None, subject: str | None, limit: int
-) -> Json:
-    """What memory holds that fits a question: `found`, best first, and how many confidential items were not searched."""
-    async with database.transaction(durable=False) as tx:
-        found = await recall.recall(tx, query, nouns=nouns, subject=subject, limit=limit)
-        return {"query": query, "found": [plain(item) for item in found]}
-
-
-async def fact(database: Database, subject: Asset, predicate: str) -> Json | None:
-    """What is held to be true now, with its history; None where nothing is."""
-    async with database.transaction(durable=False) as tx:
-        held = await knowledge.fact(tx, subject, predicate)
-        if held is None:
-            return None
-        return {**plain(held), "history": [plain(f) for f in await knowledge.history(tx, subject, predicate)]}
-
-
-async def predicates(database: Database, subject: Asset) -> list[str]:
-    """What is held about an asset and its parts: `predicate of subject`."""
-    async with database.transaction(durable=False) as tx:
-        return [f"{f.predicate} of {f.subject}" for f in await knowledge.facts(tx, subject=subject, limit=MOST)]
-
-
-async def learnings(
-    database: Database, *, playbook: str | None, cause: str | None, signal: str | None, limit: int
-) -> list[Json]:
-    """What worked and what failed, newest first."""
-    async with database.transaction(durable=False) as tx:
-        found = await knowledge.learnings(tx, playbook=playbook, cause=cause, signal=signal, limit=limit)
-        return [plain(learning) for learning in found]

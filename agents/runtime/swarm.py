@@ -134,7 +134,7 @@ class Swarm:
             for job in (keeping, timing):
                 job.cancel()
             await asyncio.gather(*loops, keeping, timing, return_exceptions=True)
-            heartbeat.stop()
+            await asyncio.to_thread(heartbeat.stop)
             with suppress(SwarmError):
                 async with self.database.transaction() as tx:
                     await presence.leave(tx, self.process)

@@ -95,10 +95,10 @@ def _add_planned_change(app: typer.Typer) -> None:
     @command(planned, "list", "dataswarm planned-change list", "dataswarm planned-change list --json")
     def list_all(as_json: AsJson = False, config: ConfigFile = None) -> None:
         """What is announced for now."""
-        from dataswarm import views  # noqa: PLC0415 - see the package
+        from dataswarm import listings  # noqa: PLC0415 - see the package
 
         async def work(desk: Desk) -> dict[str, Any]:
-            return {"source": desk.source, "planned_changes": await views.planned_changes(desk.database)}
+            return {"source": desk.source, "planned_changes": await listings.planned_changes(desk.database)}
 
         def show(page: Page) -> None:
             rows = [
@@ -129,12 +129,12 @@ def _add_kill_switch(app: typer.Typer) -> None:
         config: ConfigFile = None,
     ) -> None:
         """While it is on, the swarm changes nothing outside; it is read right before each write."""
-        from dataswarm import operations, views  # noqa: PLC0415 - see the package
+        from dataswarm import listings, operations  # noqa: PLC0415 - see the package
 
         do(
             config,
             lambda database: (
-                views.kill_switch(database)
+                listings.kill_switch(database)
                 if turn is Turn.STATUS
                 else operations.kill_switch(database, turn is Turn.ON, reason, by=whoever(by))
             ),

@@ -643,7 +643,7 @@ CREATE INDEX access_log_ref ON dataswarm.access_log (noun, ref, at DESC);
 
 INSERT INTO dataswarm.partitioned (parent, retention_days)
 VALUES ('observations', 90), ('decisions', 180), ('access_log', 30);
-SELECT dataswarm.make_partitions(parent, (statement_timestamp() AT TIME ZONE 'UTC')::date - 1, 9)
+SELECT dataswarm.make_partitions(parent, (statement_timestamp() AT TIME ZONE 'UTC')::date - 1, 3)
 FROM dataswarm.partitioned WHERE parent IN ('observations', 'decisions', 'access_log');
 
 -- ------------------------------------------------------------------------------------------------ rights

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from pydantic import BaseModel
 
@@ -46,12 +46,18 @@ def nodes(**changed: Node) -> dict[str, Node]:
 
 @dataclass
 class Pipeline:
-    """An orchestrator. `outcomes` says how nodes end; `does` is called at each build, so that it can do something."""
+    """An orchestrator.
+
+    `outcomes` says how nodes end, `in_scratch` how in scratch builds, `first` how in the first builds, one by one;
+    `does` is called at each build, so that something can happen meanwhile.
+    """
 
     project_nodes: dict[str, Node] = field(default_factory=nodes)
     outcomes: dict[str, Outcome] = field(default_factory=dict)
+    in_scratch: dict[str, Outcome] = field(default_factory=dict)
+    first: list[dict[str, Outcome]] = field(default_factory=list)
     last: Run | None = None
-    does: Callable[[Sequence[str], Path | None, bool], Mapping[str, Outcome] | None] | None = None
+    does: Callable[[Path | None, bool], None] | None = None
     raises: list[SwarmError] = field(default_factory=list)
     builds: list[tuple[tuple[str, ...], Path | None, bool]] = field(default_factory=list)
     kind: ClassVar[str] = "lists"
@@ -91,15 +97,10 @@ class Pipeline:
         self.builds.append((tuple(select), directory, scratch))
         if self.raises:
             raise self.raises.pop(0)
-        told = dict(self.outcomes)
+        told = self.first.pop(0) if self.first else self.in_scratch if scratch else self.outcomes
         if self.does is not None:
-            told |= self.does(select, directory, scratch) or {}
+            self.does(directory, scratch)
         results = tuple(
             NodeResult(n, told.get(n, Outcome.SUCCESS), "a value: 42") for n in {**dict.fromkeys(select), **told}
         )
         return Run(f"own-{len(self.builds)}", "build", START, results)
-
-
-def failed_run(run: str = "r1", **outcomes: Any) -> Run:
-    """A run of the team."""
-    return Run(run, "build", START, tuple(NodeResult(n, o) for n, o in outcomes.get("results", {}).items()))

@@ -9,7 +9,7 @@ import pytest
 
 from agents.pipeline_health import PipelineHealth
 from integrations.base import Node, Outcome, Staleness
-from memory.records import JSON, NewObservation
+from memory.records import JSON, Edge, NewObservation
 from tests.cases.reading import NOW, ContextAsData
 from tests.unit.agents.health_world import NODES, Line, bad, run
 
@@ -28,6 +28,10 @@ class Watcher:
         sensed = await self.agent.sense(self.line, self.baseline, ContextAsData())
         self.baseline, self.edges = sensed.baseline, sensed.edges
         return list(sensed.observations)
+
+
+def _edges(watcher: Watcher) -> list[Edge]:
+    return list(watcher.edges or ())
 
 
 @pytest.fixture
@@ -160,7 +164,7 @@ async def test_lineage_is_read_when_the_project_changed(watcher: Watcher) -> Non
     watcher.line.nodes = (*NODES, Node("model.new", "model", "new", depends_on=("model.fct_orders",)))
     await watcher.look()
     assert watcher.line.edge_reads == 2
-    assert [str(e.downstream) for e in list(watcher.edges or ())] == ["dbt://team/model.stg_orders"]
+    assert [str(e.downstream) for e in _edges(watcher)] == ["dbt://team/model.stg_orders"]
 
 
 async def test_values_in_messages_are_not_kept(watcher: Watcher) -> None:

@@ -1,0 +1,133 @@
+"""The live tail: what is published on the bus, as server-sent events. Pointers only, never the rows they name."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+import json
+from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
+from typing import Any
+
+from config.errors import PermanentError, TransientError, UsageError
+from memory import bus
+from memory.bus import Cursor
+from memory.database import Database
+from memory.listener import Listener, Wake
+from memory.records import Event
+
+PAGE = 200
+POLL_SECONDS = 5.0
+BLIND_POLL_SECONDS = 1.0  # where no notification can wake us
+MOST_STREAMS = 50
+NOBODY = ""  # reads what is addressed to everyone
+
+
+class Tail:
+    """All streams of a process.
+
+    Args:
+        database: where the events are.
+        listener: wakes the streams; None is a process without a swarm, which looks by itself.
+        stopping: ends them all.
+    """
+
+    def __init__(
+        self, database: Database, listener: Callable[[], Listener | None], stopping: asyncio.Event, source: str
+    ) -> None:
+        self._database = database
+        self._listener = listener
+        self._stopping = stopping
+        self._source = source
+        self._streams = 0
+
+    async def begin(self, last_seen: str, newest: int) -> tuple[list[Event], Cursor]:
+        """Where a stream starts: after what its reader saw last, else with the newest few.
+
+        Raises:
+            TransientError: too many streams, or the database is away.
+            UsageError: `last_seen` is none of our ids.
+        """
+        if self._streams >= MOST_STREAMS:
+            raise TransientError(f"{MOST_STREAMS} streams are open already", hint="close a console, or try again")
+        if last_seen:
+            return [], _cursor(last_seen)
+        async with self._database.transaction(durable=False) as tx:
+            cursor = await bus.now_cursor(tx)
+            return (await bus.tail(tx, limit=newest) if newest else []), cursor
+
+    async def stream(self, first: list[Event], cursor: Cursor) -> AsyncIterator[bytes]:
+        """The stream; ends when the process stops. An id is a cursor: a reader that comes back misses nothing."""
+        listener = self._listener()
+        wake = listener.subscribe(bus.HINT) if listener is not None else None
+        self._streams += 1
+        try:
+            yield b"retry: 2000\n\n"
+            yield self._page(first, cursor)
+            while not self._stopping.is_set():
+                try:
+                    async with self._database.transaction(durable=False) as tx:
+                        events, cursor = await bus.read(tx, cursor, topics=("*",), agent=NOBODY, limit=PAGE)
+                except TransientError as error:
+                    yield _frame({"error": error.code, "message": error.message}, event="problem")
+                    await self._pause(None, BLIND_POLL_SECONDS)
+                    continue
+                except PermanentError as error:
+                    yield _frame({"error": error.code, "message": error.message}, event="problem")
+                    return
+                yield self._page(events, cursor) if events else b": nothing new\n\n"
+                if len(events) < PAGE:
+                    is_heard = listener is not None and listener.connected
+                    await self._pause(wake, POLL_SECONDS if is_heard else BLIND_POLL_SECONDS)
+        finally:
+            self._streams -= 1
+            if listener is not None and wake is not None:
+                listener.unsubscribe(wake)
+
+    async def _pause(self, wake: Wake | None, seconds: float) -> None:
+        """Until there is a hint, the process stops, or it is time to look."""
+        waits = [asyncio.ensure_future(self._stopping.wait())]
+        if wake is not None:
+            waits.append(asyncio.ensure_future(wake.wait(seconds)))
+        try:
+            await asyncio.wait(waits, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for wait in waits:
+                wait.cancel()
+                with suppress(asyncio.CancelledError):
+                    await wait
+
+    def _page(self, events: list[Event], cursor: Cursor) -> bytes:
+        """Events of one read; the last carries the id, for only after it is the cursor true."""
+        frames = [
+            _frame(self._shown(event), id=_id(cursor) if event is events[-1] else "", event="published")
+            for event in events
+        ]
+        return b"".join(frames)
+
+    def _shown(self, event: Event) -> dict[str, Any]:
+        return {
+            "source": self._source,
+            "id": event.id,
+            "at": event.at.isoformat(),
+            "topic": event.topic,
+            "subject": str(event.subject),
+            "reference": {"noun": event.reference.noun, "id": event.reference.id},
+        }
+
+
+def _frame(shown: dict[str, Any], *, event: str, id: str = "") -> bytes:  # noqa: A002 - the field's name
+    head = f"id: {id}\n" if id else ""
+    return f"{head}event: {event}\ndata: {json.dumps(shown)}\n\n".encode()
+
+
+def _id(cursor: Cursor) -> str:
+    return base64.urlsafe_b64encode(json.dumps(cursor.to_json()).encode()).decode()
+
+
+def _cursor(last_seen: str) -> Cursor:
+    try:
+        return Cursor.from_json(json.loads(base64.urlsafe_b64decode(last_seen)))
+    except (binascii.Error, ValueError, PermanentError, TypeError):
+        raise UsageError("Last-Event-ID is none of ours", hint="leave it out to begin with what comes now") from None
