@@ -125,13 +125,13 @@ def create(app_state: Doors) -> FastAPI:
     return app
 
 
-@router.api_route("/healthz", methods=["GET", "HEAD"])
+@router.api_route("/healthz", methods=["GET", "HEAD"], include_in_schema=False)
 async def healthz(doors: Open) -> Json:
     """Is the process alive? That its loop came round to answer is the proof."""
     return {"source": doors.source, "alive": True}
 
 
-@router.api_route("/readyz", methods=["GET", "HEAD"])
+@router.api_route("/readyz", methods=["GET", "HEAD"], include_in_schema=False)
 async def readyz(doors: Open) -> JSONResponse:
     """Can it do its work: database reachable, loops running, configuration accepted? 503 where not."""
     health = await doors.health()
@@ -292,6 +292,7 @@ async def _no_route(request: Request, error: Exception) -> Response:
 
 
 async def _bug(request: Request, error: Exception) -> Response:
-    """Nobody meant this one: the log has it, the answer does not, for it may quote anything."""
+    """Nobody meant this one: the server logs it with its traceback, the answer quotes nothing of it."""
+    log.error("http.bug", path=request.url.path, problem=type(error).__name__)
     hint = "the log of this process has the details"
     return problem(500, "internal", "something went wrong here", hint, {SOURCE_HEADER: _doors(request).source})

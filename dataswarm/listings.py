@@ -1,4 +1,4 @@
-"""Readers' lists beside the incidents: tasks, events, planned changes, and what memory holds. JSON values, as in `views`."""
+"""What is read beside the incidents: tasks, events, planned changes, what memory holds. JSON values, as in `views`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from config.assets import Asset
 from dataswarm.views import MOST, Json, plain
-from memory import bus, controls, effects, knowledge, recall, tasks
+from memory import bus, controls, effects, knowledge, ledger, recall, tasks
 from memory.database import Database
 from memory.records import Event, Task, TaskState
 
@@ -66,7 +66,7 @@ def _event(event: Event) -> Json:
 async def search(
     database: Database, query: str, *, nouns: Sequence[str] | None, subject: str | None, limit: int
 ) -> Json:
-    """What memory holds that fits a question: `found`, best first, and how many confidential items were not searched."""
+    """What memory holds that fits a question: `found`, best first."""
     async with database.transaction(durable=False) as tx:
         found = await recall.recall(tx, query, nouns=nouns, subject=subject, limit=limit)
         return {"query": query, "found": [plain(item) for item in found]}
@@ -94,3 +94,9 @@ async def learnings(
     async with database.transaction(durable=False) as tx:
         found = await knowledge.learnings(tx, playbook=playbook, cause=cause, signal=signal, limit=limit)
         return [plain(learning) for learning in found]
+
+
+async def latest_observations(database: Database, limit: int) -> list[int]:
+    """Ids of the newest observations."""
+    async with database.transaction(durable=False) as tx:
+        return [seen.id for seen in await ledger.observations(tx, limit=limit)]

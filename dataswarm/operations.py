@@ -79,8 +79,8 @@ async def _end(database: Database, incident_id: int, how: Resolution, reason: st
         found = await _incident(tx, incident_id)
         is_put_away = found.state is IncidentState.RESOLVED and how is Resolution.HUMAN
         if not found.state.is_open and not is_put_away:
-            ended = f"{found.state.value} ({found.resolution.value if found.resolution else 'no resolution'})"
-            raise UsageError(f"incident {incident_id} is {ended} already")
+            how_it_ended = f"{found.state.value} ({found.resolution.value if found.resolution else 'no resolution'})"
+            raise UsageError(f"incident {incident_id} is {how_it_ended} already")
         await _withdraw_questions(tx, found, f"incident {found.id} was closed: {reason}", by)
         for escalation in await escalations.escalations(tx, found.id):
             if escalation.state in _HELD:

@@ -22,7 +22,7 @@ class Page:
 
     @property
     def console(self) -> Any:
-        """rich's console; imported only when something is really drawn."""
+        """The console of rich; imported only when something is really drawn."""
         if self._console is None:
             from rich.console import Console  # noqa: PLC0415 - slow to import, and of no use to `--json`
 

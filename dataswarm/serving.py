@@ -22,6 +22,7 @@ from memory import clock
 
 log = structlog.get_logger(__name__)
 ANSWER_SECONDS = 3.0  # the database has so long to answer a question about health
+ASK_SECONDS = 5.0
 DRAIN_SECONDS = 3
 BACKLOG = 128
 
@@ -35,7 +36,7 @@ class _Uvicorn(uvicorn.Server):
         yield
 
 
-async def serve(app: App, stop: asyncio.Event, *, bound: Callable[[str], None] = lambda address: None) -> None:
+async def serve(app: App, stop: asyncio.Event, *, bound: Callable[[str], None] | None = None) -> None:
     """Answer over HTTP until `stop`.
 
     Args:
@@ -75,9 +76,11 @@ async def serve(app: App, stop: asyncio.Event, *, bound: Callable[[str], None] =
         async with asyncio.TaskGroup() as group:
             answering = group.create_task(server.serve(sockets=sockets), name="http")
             group.create_task(metrics.run(stop), name="metrics")
+            group.create_task(health.run(stop), name="health")
             group.create_task(heartbeat.beat(lambda: app.settings.runtime, health.is_ready, stop), name="dead-man")
             log.info("http.up", address=address, source=doors.source)
-            bound(address)
+            if bound is not None:
+                bound(address)
             await stop.wait()
             server.should_exit = True
             await answering
@@ -132,6 +135,14 @@ class Health:
         }
         self._was_ready = all(checks.values())
         return {"ready": self._was_ready, "checks": checks}
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Ask every so often, so that the metrics know without anybody else asking."""
+        while not stop.is_set():
+            await self.ask()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(ASK_SECONDS):
+                    await stop.wait()
 
     async def is_ready(self) -> bool:
         """`ask` in a word."""

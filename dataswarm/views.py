@@ -54,7 +54,7 @@ def source_of(settings: Settings | None) -> str:
     return "demo" if settings is not None and settings.runtime.demo else "live"
 
 
-def plain(value: Any) -> Any:
+def plain(value: Any) -> Any:  # noqa: PLR0911 - a line for each shape
     """Records as JSON values: dataclasses as mappings, times as ISO text, assets and ids as text."""
     if isinstance(value, Enum):
         return value.value
@@ -81,9 +81,7 @@ async def status(database: Database, settings: Settings | None = None) -> Json:
     async with database.transaction(durable=False) as tx:
         found = await incidents.list_(tx, open_only=True, limit=MOST)
         running = await presence.processes(tx)
-        applied = await remediations.list_(
-            tx, states=[RemediationState.APPLIED, RemediationState.VERIFIED], limit=MOST
-        )
+        applied = await remediations.list_(tx, states=[RemediationState.APPLIED, RemediationState.VERIFIED], limit=MOST)
         return {
             "source": source_of(settings),
             "at": now.isoformat(),

@@ -1,26 +1,15 @@
 #!/bin/sh
-# Makes the secrets that compose.yaml hands out, each in a file of its own, once: what is there stays.
-# The directory is yours alone; the files may be read by the users of the containers they are mounted into.
+# Writes .env with random secrets, once: what is there is kept.
 set -eu
+cd "$(dirname "$0")"
 umask 077
-directory=${1:-"$(dirname "$0")/secrets"}
-mkdir -p "$directory"
-chmod 700 "$directory"
-
+if [ -e .env ]; then
+  echo ".env is there already and stays as it is"
+  exit 0
+fi
 random() { od -An -N24 -tx1 /dev/urandom | tr -d ' \n'; }
-
-keep() { # file, content
-  if [ ! -e "$directory/$1" ]; then
-    printf '%s\n' "$2" >"$directory/$1"
-    chmod 444 "$directory/$1"
-    echo "made $directory/$1"
-  fi
-}
-
-keep owner_password "$(random)"
-keep worker_password "$(random)"
-keep owner_url "postgresql://dataswarm_admin:$(cat "$directory/owner_password")@postgres:5432/dataswarm"
-keep worker_url "postgresql://dataswarm_worker:$(cat "$directory/worker_password")@postgres:5432/dataswarm"
-keep viewer_token "$(random)"
-keep operator_token "$(random)"
-keep grafana_password "$(random)"
+for name in OWNER_PASSWORD WORKER_PASSWORD SCRAPE_TOKEN OPERATOR_TOKEN GRAFANA_PASSWORD; do
+  printf '%s=%s\n' "$name" "$(random)"
+done >.env.part
+mv .env.part .env
+echo "wrote .env; OPERATOR_TOKEN is the password of the console, GRAFANA_PASSWORD that of Grafana's admin"

@@ -12,9 +12,8 @@ from dataclasses import dataclass, replace
 from typing import Final, TypeAlias
 
 import sqlglot
-from sqlglot import exp
+from sqlglot import Token, TokenType, exp
 from sqlglot.errors import SqlglotError
-from sqlglot import Token, TokenType
 
 from agents.editing.jinja import Kind, Masked, mask
 from agents.editing.names import Unclear, fold, spell

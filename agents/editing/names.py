@@ -6,9 +6,8 @@ import re
 from typing import Final
 
 import sqlglot
-from sqlglot import exp
+from sqlglot import TokenType, exp
 from sqlglot.dialects.dialect import Dialect
-from sqlglot import TokenType
 
 from config.errors import PermanentError
 

@@ -47,7 +47,7 @@ async def packet(draft: Draft, incident: Incident | None, diagnosis: Decision, w
         "commands": _commands(incident, diagnosis),
         "rollback": [f"dataswarm undo {r.id}" for r in plans if r.applied_at is not None]
         or ["Nothing was changed, so there is nothing to take back."],
-        "questions": _questions(diagnosis, hypotheses),
+        "open_questions": _questions(diagnosis, hypotheses),
     }
 
 

@@ -7,7 +7,29 @@ import typer
 
 def register(app: typer.Typer) -> None:
     """Hang every command into the program, in the order `--help` lists them."""
-    from dataswarm.commands import looking, running  # noqa: PLC0415 - the package would import itself
+    from dataswarm.commands import (  # noqa: PLC0415 - the package would import itself
+        answering,
+        examining,
+        founding,
+        interviewing,
+        looking,
+        playing,
+        remembering,
+        restraining,
+        running,
+        working,
+    )
 
-    running.add(app)
-    looking.add(app)
+    for part in (
+        playing,
+        interviewing,
+        running,
+        looking,
+        answering,
+        restraining,
+        examining,
+        remembering,
+        working,
+        founding,
+    ):
+        part.add(app)

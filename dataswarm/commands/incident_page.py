@@ -79,7 +79,9 @@ def _show_humans(page: Page, found: dict[str, Any]) -> None:
         page.line(asked["question"])
         page.line(f"answer: dataswarm approve {found['id']}, or dataswarm deny {found['id']} --reason …")
     for handed in found["escalations"]:
-        page.title(f"Handed to a human, {handed['state']}" + (f" by {handed['answered_by']}" * bool(handed["answered_by"])))
+        page.title(
+            f"Handed to a human, {handed['state']}" + (f" by {handed['answered_by']}" * bool(handed["answered_by"]))
+        )
         page.line(handed["reason"])
         packet = handed["packet"]
         for name in ("questions", "commands", "rollback"):

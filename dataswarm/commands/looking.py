@@ -70,10 +70,7 @@ def show_status(page: Page, found: dict[str, Any]) -> None:
         page.line("none has ever run here; start one with `dataswarm up`")
     page.table(
         ("agent", "up", "process", "heartbeat", "behind"),
-        [
-            (a["agent"], _up(a), a["process"], ago(a["heartbeat_age_seconds"]), a["lag"])
-            for a in found["agents"]
-        ],
+        [(a["agent"], _up(a), a["process"], ago(a["heartbeat_age_seconds"]), a["lag"]) for a in found["agents"]],
     )
     _show_processes(page, found["processes"])
     if found["tasks"]:
@@ -121,16 +118,16 @@ def _show_processes(page: Page, processes: list[dict[str, Any]]) -> None:
 def _show_waiting(page: Page, found: dict[str, Any]) -> None:
     if found["approvals"]:
         page.title("Waiting for your answer (`dataswarm approve ID` or `dataswarm deny ID`)")
-        rows = [(a["incident_id"], _first(a["question"]), moment(a["expires_at"])) for a in found["approvals"]]
-        page.table(("incident", "question", "expires"), rows)
+        asked = [(a["incident_id"], _first(a["question"]), moment(a["expires_at"])) for a in found["approvals"]]
+        page.table(("incident", "question", "expires"), asked)
     if found["escalations"]:
         page.title("In human hands")
-        rows = [(e["incident_id"], e["state"], e["reason"], e["answered_by"]) for e in found["escalations"]]
-        page.table(("incident", "state", "reason", "by"), rows)
+        handed = [(e["incident_id"], e["state"], e["reason"], e["answered_by"]) for e in found["escalations"]]
+        page.table(("incident", "state", "reason", "by"), handed)
     if found["compatibility_views"]:
         page.title("Compatibility views in force")
-        rows = [(v["remediation_id"], v["subject"], v["summary"]) for v in found["compatibility_views"]]
-        page.table(("remediation", "subject", "what"), rows)
+        bridges = [(v["remediation_id"], v["subject"], v["summary"]) for v in found["compatibility_views"]]
+        page.table(("remediation", "subject", "what"), bridges)
 
 
 def _show_restraints(page: Page, found: dict[str, Any]) -> None:
@@ -139,12 +136,14 @@ def _show_restraints(page: Page, found: dict[str, Any]) -> None:
         page.table(("scope", "at most", "by", "why"), [_named(c, "scope", "autonomy") for c in found["caps"]])
     if found["silences"]:
         page.title("Silences")
-        rows = [(s["pattern"], moment(s["ends_at"]), s["by"], s["reason"]) for s in found["silences"]]
-        page.table(("asset", "until", "by", "why"), rows)
+        muted = [(s["pattern"], moment(s["ends_at"]), s["by"], s["reason"]) for s in found["silences"]]
+        page.table(("asset", "until", "by", "why"), muted)
     if found["planned_changes"]:
         page.title("Planned changes")
-        rows = [(c["pattern"], c["kind"], moment(c["ends_at"]), c["by"], c["reason"]) for c in found["planned_changes"]]
-        page.table(("asset", "kind", "until", "by", "why"), rows)
+        announced = [
+            (c["pattern"], c["kind"], moment(c["ends_at"]), c["by"], c["reason"]) for c in found["planned_changes"]
+        ]
+        page.table(("asset", "kind", "until", "by", "why"), announced)
 
 
 def _named(row: dict[str, Any], *names: str) -> tuple[Any, ...]:
@@ -154,10 +153,19 @@ def _named(row: dict[str, Any], *names: str) -> tuple[Any, ...]:
 def show_incidents(page: Page, found: list[dict[str, Any]], everything: bool) -> None:
     """Incidents, a line each."""
     if not found:
-        page.line("no incidents yet" if everything else "no open incidents; `dataswarm incidents --all` shows past ones")
+        page.line(
+            "no incidents yet" if everything else "no open incidents; `dataswarm incidents --all` shows past ones"
+        )
         return
     rows = [
-        (i["id"], i["state"], i["severity"], i["title"], moment(i["opened_at"]), i["resolution"] or i["acknowledged_by"])
+        (
+            i["id"],
+            i["state"],
+            i["severity"],
+            i["title"],
+            moment(i["opened_at"]),
+            i["resolution"] or i["acknowledged_by"],
+        )
         for i in found
     ]
     page.table(("id", "state", "severity", "what", "opened", "ended / taken up by"), rows)

@@ -140,7 +140,9 @@ def _add_kill_switch(app: typer.Typer) -> None:
             ),
             as_json=as_json,
             said=lambda done: (
-                "the kill switch is off" if done["kill_switch"] is None else f"the kill switch is ON: {done['kill_switch']}"
+                "the kill switch is off"
+                if done["kill_switch"] is None
+                else f"the kill switch is ON: {done['kill_switch']}"
             ),
         )
 
@@ -155,9 +157,7 @@ def _add_cap(app: typer.Typer) -> None:
         "dataswarm cap all lift",
     )
     def cap(
-        scope: Annotated[
-            str, typer.Argument(metavar="SCOPE", help="all, agent:NAME, playbook:NAME or asset:PATTERN.")
-        ],
+        scope: Annotated[str, typer.Argument(metavar="SCOPE", help="all, agent:NAME, playbook:NAME or asset:PATTERN.")],
         level: Annotated[str, typer.Argument(metavar="LEVEL", help="observe, propose, act, paused, or lift.")],
         reason: Reason = "",
         by: By = "",

@@ -67,11 +67,8 @@ async def serve(settings: Settings, only: tuple[str, ...], file: Path | None, *,
 
 async def _together(app: App, stop: asyncio.Event, only: tuple[str, ...], file: Path | None) -> None:
     """Swarm and door; whichever ends, the other drains: half a swarm looks alive and is not."""
-    try:
-        from dataswarm import serving  # noqa: PLC0415 - see the package
-    except ImportError:
-        await app.run(stop, only=only, config=file)
-        return
+    from dataswarm import serving  # noqa: PLC0415 - see the package
+
     jobs = [
         asyncio.create_task(app.run(stop, only=only, config=file), name="swarm"),
         asyncio.create_task(serving.serve(app, stop), name="door"),
@@ -102,4 +99,6 @@ def _heed_signals(stop: asyncio.Event) -> None:
 def _greet(settings: Settings) -> None:
     host = f"[{settings.http.host}]" if ":" in settings.http.host else settings.http.host
     demo = "DEMO: " if settings.runtime.demo else ""
-    sys.stderr.write(f"{demo}dataswarm is starting; http://{host}:{settings.http.port} answers soon. Ctrl-C stops it.\n")
+    sys.stderr.write(
+        f"{demo}dataswarm is starting; http://{host}:{settings.http.port} answers soon. Ctrl-C stops it.\n"
+    )

@@ -23,9 +23,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {}
 
 ConfigFile = Annotated[
     Path | None,
-    typer.Option(
-        "--config", metavar="FILE", help="The configuration; else $DATASWARM_CONFIG, else ./dataswarm.yaml."
-    ),
+    typer.Option("--config", metavar="FILE", help="The configuration; else $DATASWARM_CONFIG, else ./dataswarm.yaml."),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Answer in JSON, for programs.")]
 By = Annotated[str, typer.Option("--as", metavar="NAME", help="Who does this, as it is written down; default: you.")]

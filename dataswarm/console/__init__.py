@@ -80,7 +80,7 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.filters.update(moment=moment, length=length, pretty=pretty)
+    made.filters.update(moment=moment, length_of=length, pretty=pretty)
     made.globals.update(between=between)
     return made
 

@@ -70,6 +70,6 @@ def _changes(console: Console, story: Story) -> None:
 def _escalations(console: Console, story: Story) -> None:
     for escalation in story.seen.escalations:
         console.print(f"\nhanded to a human: {escape(escalation.reason)}", highlight=False)
-        for key in ("hypotheses", "impact", "open_questions", "proposed_commands"):
+        for key in ("hypotheses", "impact", "questions", "commands"):
             if escalation.packet.get(key):
                 console.print(f"  {key}: {escape(str(escalation.packet[key]))}", highlight=False)

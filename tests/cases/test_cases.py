@@ -11,7 +11,8 @@ from agents import registry
 from agents.base import Agent
 from agents.verdicts import Verdict
 from memory.records import JSON
-from tests.cases.reading import ContextAsData, Shelf, happenings, load, plain, unmatched
+from tests.cases.comparing import plain, unmatched
+from tests.cases.reading import ContextAsData, Shelf, happenings, load
 
 HERE = Path(__file__).parent
 CASES = sorted(HERE.glob("*/*.yaml"))

@@ -47,7 +47,7 @@ async def test_what_cannot_be_known_is_handed_over_and_nothing_is_touched(stage:
     assert [i.state for i in seen.incidents] == [IncidentState.ESCALATED], describe(seen)
     assert not any(r.applied_at for r in seen.remediations)
     packet = seen.escalations[0].packet
-    assert {"timeline", "hypotheses", "tried", "impact", "open_questions"} <= set(packet), sorted(packet)
+    assert {"timeline", "hypotheses", "tried", "impact", "questions"} <= set(packet), sorted(packet)
     assert packet["hypotheses"]
     grade = await stage.grade()
     assert grade["is_held"], grade

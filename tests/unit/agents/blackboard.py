@@ -507,6 +507,8 @@ class BoardBench:
         known = self.effects.get(step)
         if known is not None and known.state == "done":
             return dict(known.result)
+        if known is not None and known.state != "intended":
+            raise PermanentError(f"{step} was {known.state} before and is not tried again")
         made = known or Effect(
             self.board.number(), 7, self.remediation_id, step, target, intent, inverse, effect_class, "intended", None,
             self.board.now,

@@ -57,7 +57,7 @@ class Pipeline:
     in_scratch: dict[str, Outcome] = field(default_factory=dict)
     first: list[dict[str, Outcome]] = field(default_factory=list)
     last: Run | None = None
-    does: Callable[[Path | None, bool], None] | None = None
+    does: Callable[[Path | None, bool], object] | None = None
     raises: list[SwarmError] = field(default_factory=list)
     builds: list[tuple[tuple[str, ...], Path | None, bool]] = field(default_factory=list)
     kind: ClassVar[str] = "lists"

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from agents.pipeline_health import PipelineHealth
 from agents.verdicts import Begin, Diagnose, Verdict, Wait
-from tests.cases.reading import ContextAsData, happenings, plain
+from tests.cases.comparing import plain
+from tests.cases.reading import ContextAsData, happenings
 
 _MESSAGES = [
     'column "x" does not exist',

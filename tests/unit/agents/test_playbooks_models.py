@@ -497,13 +497,17 @@ async def test_patch_whose_repository_refuses(repository: GitRepository, monkeyp
     assert at.bench.board.runs[at.number].result["reason"] == "git models: no right to push"
 
 
-async def test_patch_when_head_never_stands_still(repository: GitRepository, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_patch_when_head_never_stands_still(
+    team: Team, repository: GitRepository, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Two tries, then it is left to the next run."""
     _, at = patching(repository)
 
     async def race(*_: object, **__: object) -> str:
+        team.push({"README.md": f"push {team.count()}"}, "unrelated")
         raise ConflictError("head moved")
 
     monkeypatch.setattr(repository, "merge", race)
     await carry_out(at.number, at.bench)
     assert at.bench.board.runs[at.number].result["outcome"] == "conflict"
+    assert team.text(MODEL) == STAGING_SQL
