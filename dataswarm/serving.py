@@ -36,12 +36,15 @@ class _Uvicorn(uvicorn.Server):
         yield
 
 
-async def serve(app: App, stop: asyncio.Event, *, bound: Callable[[str], None] | None = None) -> None:
+async def serve(
+    app: App, stop: asyncio.Event, *, metrics: Metrics | None = None, bound: Callable[[str], None] | None = None
+) -> None:
     """Answer over HTTP until `stop`.
 
     Args:
         app: open; its swarm may start before or after.
         stop: ends it, open streams first.
+        metrics: what `/metrics` shows; given by whoever also counts into it, else made here.
         bound: told the address once it answers; with port 0 it is only known then.
 
     Raises:
@@ -50,7 +53,8 @@ async def serve(app: App, stop: asyncio.Event, *, bound: Callable[[str], None] |
     http = app.settings.http
     sockets = listen(http.host, http.port)
     health = Health(app)
-    metrics = Metrics(app.database, version=__version__, source=source_of(app.settings), local=health.local)
+    metrics = metrics or Metrics(app.database, version=__version__, source=source_of(app.settings))
+    metrics.local = health.local
     doors = Doors(
         database=app.database,
         settings=lambda: app.settings,

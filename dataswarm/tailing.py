@@ -66,9 +66,9 @@ class Tail:
             yield b"retry: 2000\n\n"
             yield self._page(first, cursor)
             while not self._stopping.is_set():
+                events: list[Event] = []
                 try:
-                    async with self._database.transaction(durable=False) as tx:
-                        events, cursor = await bus.read(tx, cursor, topics=("*",), agent=NOBODY, limit=PAGE)
+                    events, cursor = await self._next(cursor)
                 except TransientError as error:
                     yield _frame({"error": error.code, "message": error.message}, event="problem")
                     await self._pause(None, BLIND_POLL_SECONDS)
@@ -85,9 +85,13 @@ class Tail:
             if listener is not None and wake is not None:
                 listener.unsubscribe(wake)
 
+    async def _next(self, cursor: Cursor) -> tuple[list[Event], Cursor]:
+        async with self._database.transaction(durable=False) as tx:
+            return await bus.read(tx, cursor, topics=("*",), agent=NOBODY, limit=PAGE)
+
     async def _pause(self, wake: Wake | None, seconds: float) -> None:
         """Until there is a hint, the process stops, or it is time to look."""
-        waits = [asyncio.ensure_future(self._stopping.wait())]
+        waits: list[asyncio.Future[bool]] = [asyncio.ensure_future(_told(self._stopping))]
         if wake is not None:
             waits.append(asyncio.ensure_future(wake.wait(seconds)))
         try:
@@ -115,6 +119,11 @@ class Tail:
             "subject": str(event.subject),
             "reference": {"noun": event.reference.noun, "id": event.reference.id},
         }
+
+
+async def _told(stopping: asyncio.Event) -> bool:
+    await stopping.wait()
+    return True
 
 
 def _frame(shown: dict[str, Any], *, event: str, id: str = "") -> bytes:  # noqa: A002 - the field's name

@@ -242,8 +242,9 @@ class TaskBench:
     async def _still_allowed(self, effect: Effect) -> None:
         """The kill switch and the lease, read right before the outside is touched."""
         async with self._around.database.transaction(clearance=self._around.clearance) as tx:
-            await tasks.fence(tx, self._task)
             reason = await controls.kill_switch(tx)
+            # The lease last: whoever was asleep while the switch was read finds its token refused.
+            await tasks.fence(tx, self._task)
         if reason is not None:
             await self._settle(effect, "refused", {"kill_switch": reason})
             raise PolicyError(f"the kill switch is on: {reason}")

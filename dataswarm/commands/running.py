@@ -97,8 +97,14 @@ def _heed_signals(stop: asyncio.Event) -> None:
 
 
 def _greet(settings: Settings) -> None:
-    host = f"[{settings.http.host}]" if ":" in settings.http.host else settings.http.host
-    demo = "DEMO: " if settings.runtime.demo else ""
-    sys.stderr.write(
-        f"{demo}dataswarm is starting; http://{host}:{settings.http.port} answers soon. Ctrl-C stops it.\n"
-    )
+    """Say where the door will be: as a line to a human, as a record to a log."""
+    import structlog  # noqa: PLC0415 - see the package
+
+    http, demo = settings.http, settings.runtime.demo
+    host = f"[{http.host}]" if ":" in http.host else http.host
+    address = f"http://{host}:{http.port or 'a free port'}"
+    if sys.stderr.isatty():
+        said = f"{'DEMO: ' * demo}dataswarm is starting; {address} answers soon. Ctrl-C stops it.\n"
+        sys.stderr.write(said)
+    else:
+        structlog.get_logger(__name__).info("up.starting", address=address, demo=demo)

@@ -13,12 +13,13 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from time import monotonic
+from typing import TypeVar
 
 from rich.console import Console
 
@@ -38,6 +39,7 @@ HEALTHY_CYCLES = 3
 LONGEST_SECONDS = 150.0
 LOOK_SECONDS = 0.25
 DEFAULT_FAULT = "column-renamed"
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,9 +126,9 @@ class Stage:
         state = "green" if report.is_green else f"{len(report.failed)} failed, {len(report.skipped)} skipped"
         self.screen.tell(f"the team's build of day {report.day}: {state} ({report.seconds:.1f} s)")
 
-    async def watched(self, doing: object) -> object:
+    async def watched(self, doing: Awaitable[T]) -> T:
         """Wait for something while the view goes on."""
-        job = asyncio.ensure_future(doing)  # type: ignore[arg-type]
+        job = asyncio.ensure_future(doing)
         while not job.done():
             await self.look()
             await asyncio.wait({job}, timeout=LOOK_SECONDS)
@@ -251,7 +253,7 @@ async def _act_two(stage: Stage) -> None:
             ]
         )
     )
-    story.injected = json.loads(str(told))
+    story.injected = json.loads(told)
     story.broken_at = datetime.fromisoformat(str(story.injected["at"]))
     stage.screen.tell(f"another process, under a role the swarm cannot read: {fault.description}")
     story.phase = "the team's next build"
@@ -302,7 +304,7 @@ async def _judge(stage: Stage) -> None:
     told = await stage.watched(
         run([sys.executable, "-m", "dataswarm.demo.grader", "--world", str(stage.world.directory)], accepted=(0, 1))
     )
-    stage.story.grade = json.loads(str(told))
+    stage.story.grade = json.loads(told)
     await stage.look()
 
 

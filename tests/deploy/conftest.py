@@ -9,8 +9,6 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
-DEPLOY = ROOT / "deploy"
 WHERE = "install the Debian packages prometheus and prometheus-alertmanager to run it"
 
 

@@ -21,10 +21,12 @@ import pytest
 from pydantic import SecretStr
 from ruamel.yaml import YAML
 
+from agents.reasoning import Spent
 from config.assets import Asset
 from config.settings import DatabaseSettings, HttpSettings, Settings, TokenSettings
 from dataswarm import serving
 from dataswarm.app import App
+from dataswarm.metrics import Metrics
 from memory import approvals, counters, escalations, incidents, ledger, remediations, tasks
 from memory.database import Database
 from memory.records import (
@@ -36,7 +38,7 @@ from memory.records import (
     Resolution,
     Severity,
 )
-from tests.deploy.conftest import DEPLOY
+from tests.deploy.places import DEPLOY
 
 DASHBOARD = json.loads((DEPLOY / "grafana" / "dashboards" / "dataswarm.json").read_text(encoding="utf-8"))
 ORDERS = Asset("warehouse", "shop", "raw.orders")
@@ -49,6 +51,13 @@ def expressions() -> Iterator[tuple[str, str]]:
     for panel in DASHBOARD["panels"]:
         for target in panel.get("targets", ()):
             yield panel["title"], target["expr"]
+
+
+def of_panel(title: str) -> list[str]:
+    """The expressions of one panel, in their order."""
+    found = [expression for named, expression in expressions() if named == title]
+    assert found, title
+    return found
 
 
 def free_port() -> int:
@@ -132,8 +141,13 @@ async def replica(url: str, owner: str, directory: Path) -> AsyncIterator[str]:
         http=HttpSettings(port=0, tokens=(TokenSettings(name="prometheus", token=SecretStr(TOKEN)),)),
     )
     app = await App.open(settings)
+    metrics = Metrics(app.database, version="1")
+    metrics.spent(Spent("some-model", 100, 20, 0.25))
     stop, bound = asyncio.Event(), asyncio.get_running_loop().create_future()
-    jobs = [asyncio.create_task(app.run(stop)), asyncio.create_task(serving.serve(app, stop, bound=bound.set_result))]
+    jobs = [
+        asyncio.create_task(app.run(stop)),
+        asyncio.create_task(serving.serve(app, stop, metrics=metrics, bound=bound.set_result)),
+    ]
     try:
         yield (await asyncio.wait_for(bound, PATIENCE)).removeprefix("http://")
     finally:
@@ -146,9 +160,9 @@ async def replica(url: str, owner: str, directory: Path) -> AsyncIterator[str]:
 async def prometheus(program: str, directory: Path, targets: list[str]) -> AsyncIterator[httpx.AsyncClient]:
     """Prometheus with the configuration and the rules that are shipped, but for where, who and how often."""
     port = free_port()
-    shutil.copy(DEPLOY / "prometheus" / "dataswarm.rules.yml", directory)
+    shutil.copy(DEPLOY / "dataswarm.rules.yml", directory)
     yaml = YAML(typ="safe")
-    config: dict[str, Any] = yaml.load((DEPLOY / "prometheus" / "prometheus.yml").read_text(encoding="utf-8"))
+    config: dict[str, Any] = yaml.load((DEPLOY / "prometheus.yml").read_text(encoding="utf-8"))
     config["global"] = {"scrape_interval": "1s", "evaluation_interval": "1s"}
     del config["alerting"]
     job = config["scrape_configs"][0]
@@ -214,29 +228,32 @@ async def test_every_panel_shows_something_and_counts_once(
     program = tool("prometheus")
     await a_history(db)
     async with (
-        replica(database_url, owner_url, tmp_path / "a") as first,
-        replica(database_url, owner_url, tmp_path / "b") as second,
+        replica(database_url, owner_url, tmp_path / "swarm") as first,
+        replica(database_url, owner_url, tmp_path / "swarm") as second,
         prometheus(program, tmp_path, [first, second]) as client,
     ):
         await until(client, 'sum(up{job="dataswarm"}) == 2')
-        await until(client, "sum(max by (config) (dataswarm_processes)) == 2 and count(dataswarm_processes) == 2")
-        await until(client, "min(max by (agent) (dataswarm_agent_up)) == 1")
+        await until(client, "min(dataswarm_processes) == 2 and count(dataswarm_processes) == 2")
+        await until(client, "min(dataswarm_agent_up) == 1 and count(dataswarm_agent_up) == 6")
+        await until(client, "rate(dataswarm_model_tokens_total[5m])")  # two scrapes: every rate has its data
         empty = [f"{title}: {expression}" for title, expression in expressions() if not await ask(client, expression)]
         assert empty == []
 
-        by_panel = dict(expressions())
-        assert await one(client, by_panel["Incidents opened in the last day, by kind"]) == 3
-        assert await one(client, by_panel["Open incidents"]) == 2
-        how = await ask(client, by_panel["Incidents ended in the last week, by how"])
-        ended = {r["metric"]["resolution"]: float(r["value"][1]) for r in how}
-        assert ended == {"auto": 1}
-        ratios = await ask(client, by_panel["Auto-resolved"])
+        opened, ended, *_ = of_panel("Incidents per day")
+        assert await one(client, opened) == 3  # the first of its kind counts, and no replica counts twice
+        how = {r["metric"]["resolution"]: float(r["value"][1]) for r in await ask(client, ended)}
+        assert how == {"auto": 1}
+        assert sum(float(r["value"][1]) for r in await ask(client, *of_panel("Open incidents"))) == 2
+        ratios = await ask(client, *of_panel("Auto-resolution ratio"))
         assert {float(r["value"][1]) for r in ratios} == {1.0}
-        assert await one(client, "max(dataswarm_escalations_pending)") == 1
-        assert await one(client, "max(dataswarm_approvals_pending)") == 1
-        [p90] = await ask(client, by_panel["Time to resolve (last week)"])
-        assert 60 < float(p90["value"][1]) <= 300
-        remedies = await ask(client, by_panel["Remedies in the last week"])
+        assert [float(r["value"][1]) for e in of_panel("Waiting for a human") for r in await ask(client, e)] == [
+            1,
+            1,
+            0,
+        ]
+        for title in ("Fault to clean, ever", "Fault to clean, last 7 days"):
+            assert all([60 < await one(client, e) <= 300 for e in of_panel(title)]), title
+        remedies = await ask(client, *of_panel("Remedies by playbook and outcome"))
         assert [(r["metric"]["outcome"], r["value"][1]) for r in remedies] == [("verified", "1")]
 
         rules = (await client.get("/api/v1/rules")).json()["data"]["groups"]
@@ -267,14 +284,13 @@ async def test_what_is_scraped_is_well_formed(
     assert complaints == []
     shown = set(re.findall(r"^(dataswarm_\w+)", page, re.MULTILINE))
     named = {name for _, expression in expressions() for name in re.findall(r"dataswarm_\w+", expression)}
-    own = {"dataswarm_model_cost_dollars_total"}  # shown once a model was asked
-    assert named - shown - own == set()
+    assert named - shown == set()
 
 
 def test_the_dashboard_hangs_together() -> None:
     """Panels have their own ids and places, point at the provisioned source, and say what they show."""
     provisioned = YAML(typ="safe").load(
-        (DEPLOY / "grafana/provisioning/datasources/prometheus.yaml").read_text(encoding="utf-8")
+        (DEPLOY / "grafana/provisioning/datasources/prometheus.yml").read_text(encoding="utf-8")
     )
     [source] = [s["uid"] for s in provisioned["datasources"]]
     panels = DASHBOARD["panels"]
@@ -291,9 +307,10 @@ def test_the_dashboard_hangs_together() -> None:
         assert place["x"] + place["w"] <= 24
         taken |= cells
         if panel["type"] != "row":
-            assert panel["description"], panel["title"]
-            assert panel["datasource"]["uid"] == source
-            assert all(target["datasource"]["uid"] == source for target in panel["targets"])
+            assert panel["title"]
+            assert panel["targets"], panel["title"]
+            named = [panel.get("datasource"), *(target.get("datasource") for target in panel["targets"])]
+            assert {n["uid"] for n in named if n} == {source}, panel["title"]
 
 
 @pytest.mark.parametrize("shown", ["ratio", "incidents_open", "detect", "resolve", "tasks", "agent_up", "bus_lag"])
@@ -303,10 +320,9 @@ def test_the_dashboard_shows_what_it_is_for(shown: str) -> None:
 
 
 def test_rows_are_never_added_up_over_replicas() -> None:
-    """A figure that comes from rows stands inside `max by` or `min by`; `sum` is for what a process counts itself."""
-    own = ("dataswarm_model_", "dataswarm_metrics_")
-    everything = [*expressions()]
-    for title, expression in everything:
-        for match in re.finditer(r"(\w+)(?: by \([^)]*\))? ?\((dataswarm_\w+)", expression):
-            if not match[2].startswith(own):
-                assert match[1] in ("max", "min"), f"{title}: {expression}"
+    """A figure that comes from rows stands in a `max` or `min` over instances; `sum` is for a process's own."""
+    picked = re.compile(r"(?:max|min) (?:without|by) \([\w, ]+\) \((?:\w+\()?(dataswarm_\w+)")
+    own = ("dataswarm_model_", "dataswarm_tasks_running", "dataswarm_ready", "dataswarm_listener", "dataswarm_leases")
+    for title, expression in expressions():
+        bare = re.findall(r"dataswarm_\w+", picked.sub("", expression))
+        assert [name for name in bare if not name.startswith(own)] == [], f"{title}: {expression}"

@@ -27,6 +27,7 @@ from dataswarm.demo.play import learned, run
 from dataswarm.demo.story import Seen, look
 from dataswarm.demo.team import Team
 from dataswarm.demo.world import World
+from memory import ledger
 from memory.embedded import EmbeddedServer
 from memory.records import IncidentState
 from tests.stories.world import BaseWorld
@@ -82,9 +83,26 @@ class Stage:
             await self.cycle()
             await self.until(lambda s: state(s) is not IncidentState.VERIFYING, 30)
 
+    async def look_until(self, kind: str, part: str, *, count: int = 1, seconds: float = 30) -> None:
+        """Wait until observations of a kind about a subject are on record."""
+        end = monotonic() + seconds
+        while True:
+            async with self.app.database.transaction() as tx:
+                found = await ledger.observations(tx, kinds=[kind], subjects=None, since=None)
+            if sum(part in str(o.subject) for o in found) >= count:
+                return
+            if monotonic() > end:
+                raise AssertionError(f"no {kind} of {part}; there are {[(o.kind, str(o.subject)) for o in found]}")
+            await asyncio.sleep(0.1)
+
     async def grade(self) -> dict[str, Any]:
-        """What the judge says, a process with a role of its own."""
-        told = await run(python("dataswarm.demo.grader", "--world", self.world.directory), accepted=(0, 1))
+        """What the judge says, a process with a role of its own, by the fault's own measure."""
+        return await self.grade_as(None)
+
+    async def grade_as(self, oracle: str | None) -> dict[str, Any]:
+        """What the judge says, by a measure of the caller's choice."""
+        chosen = ["--oracle", oracle] if oracle else []
+        told = await run(python("dataswarm.demo.grader", "--world", self.world.directory, *chosen), accepted=(0, 1))
         return dict(json.loads(told))
 
 

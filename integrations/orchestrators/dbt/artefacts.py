@@ -144,6 +144,9 @@ def _joined(value: Any) -> str:
     return "" if value is None else str(value)
 
 
+NEVER_RUN = ("exposure.", "metric.", "semantic_model.", "saved_query.", "group.")
+
+
 def to_run(results: Mapping[str, Any], source: str) -> Run:
     """One invocation."""
     metadata = results["metadata"]
@@ -160,6 +163,8 @@ def to_run(results: Mapping[str, Any], source: str) -> Run:
                 seconds=float(raw.get("execution_time") or 0.0),
             )
             for raw in results["results"]
+            # Named by dbt, never executed: an exposure is skipped for ever and says nothing about a build.
+            if not str(raw["unique_id"]).startswith(NEVER_RUN)
         ),
         seconds=float(results.get("elapsed_time") or 0.0),
     )

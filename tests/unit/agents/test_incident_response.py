@@ -176,7 +176,7 @@ async def test_no_playbook_escalates(board: Board, agent: IncidentResponse) -> N
     assert packet["impact"]["marts"] == [str(mart)]
     assert packet["impact"]["exposures"] == [str(exposure)]
     assert packet["impact"]["owners"] == {str(exposure): "sales-ops@shop"}
-    assert packet["commands"][-1] == "dbt build --select unique_stg_orders_order_id"
+    assert packet["proposed_commands"][-1] == "dbt build --select unique_stg_orders_order_id"
     assert packet["rollback"]
     assert any("producer" in question for question in packet["open_questions"])
     assert str(column) == packet["hypotheses"][0]["subject"]

@@ -109,6 +109,15 @@ async def test_rerun_builds_what_failed_and_what_was_skipped() -> None:
     assert len(at.pipeline.builds) == 1
 
 
+async def test_an_exposure_is_no_part_of_the_signal() -> None:
+    """The tool reports it as skipped, and nothing ever builds it."""
+    playbook = RerunFailed()
+    at = desk(playbook, "transient", skipped=[UNIQUE, MART, "exposure.shop.board"])
+    plan = await plan_of(playbook, at)
+    applied = await playbook.apply(await at.case(), plan, at.bench)
+    assert (await playbook.verify(await at.case(), plan, applied, at.bench)).clean
+
+
 async def test_rerun_tries_twice_what_is_still_bad() -> None:
     """A flapping node gets its second try, the good ones are not built again."""
     playbook = RerunFailed()

@@ -1,0 +1,134 @@
+"""`up` as a process: it works, says where, drains when told, and ends at once when told twice."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import cast
+
+import pytest
+
+from config.errors import SetupError
+from dataswarm import serving
+from dataswarm.app import App
+from dataswarm.commands import running as up
+from tests.unit.dataswarm.program import Program, program, write_config
+
+__all__ = ["program"]
+PATIENCE = 40.0
+
+
+@contextmanager
+def running(program: Program, *arguments: str) -> Iterator[subprocess.Popen[str]]:
+    """The swarm as a process of its own; ended however the test ends."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "dataswarm", "up", "--config", str(program.config), *arguments],
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=program.config.parent,
+        env={**os.environ, "PYTHONUNBUFFERED": "1"},
+    )
+    try:
+        yield process
+    finally:
+        if process.poll() is None:
+            process.kill()
+        process.communicate()
+
+
+def until(process: subprocess.Popen[str], word: str) -> str:
+    """Read its log until a word is said; what was read."""
+    assert process.stderr is not None
+    said = ""
+    end = time.monotonic() + PATIENCE
+    while word not in said:
+        assert time.monotonic() < end, said
+        line = process.stderr.readline()
+        assert line, said
+        said += line
+    return said
+
+
+def test_up_works_and_drains(program: Program) -> None:
+    """It greets with the address, its agents are seen by `status`, SIGTERM ends it in good order."""
+    write_config(program, http={"port": 0}, runtime={"demo": True, "drain_seconds": 2})
+    with running(program, "--only", "schema-drift") as process:
+        said = until(process, "swarm.up")
+        [greeting] = [json.loads(line) for line in said.splitlines() if "up.starting" in line]
+        assert greeting["demo"] is True
+        assert greeting["address"].startswith("http://127.0.0.1:")
+        found = program.json("status")
+        assert [p["agents"] for p in found["processes"]] == [["schema-drift"]]
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(PATIENCE) == 0
+    assert program.json("status")["processes"] == []
+
+
+def test_an_unknown_agent_is_refused(program: Program) -> None:
+    """Exit status 2 and no traceback."""
+    write_config(program, http={"port": 0})
+    with running(program, "--only", "schema-drfit") as process:
+        _, said = process.communicate(timeout=PATIENCE)
+        assert process.returncode == 2
+    assert "schema-drfit" in said
+    assert "Traceback" not in said
+
+
+@pytest.mark.parametrize("second", [signal.SIGTERM, signal.SIGINT])
+async def test_whoever_insists_does_not_wait(second: signal.Signals, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first signal asks to stop, the second ends the process at once."""
+    stop, gone = asyncio.Event(), asyncio.Event()
+    statuses: list[int] = []
+
+    def leave(status: int) -> None:
+        statuses.append(status)
+        gone.set()
+
+    monkeypatch.setattr(os, "_exit", leave)
+    up._heed_signals(stop)
+    try:
+        signal.raise_signal(signal.SIGTERM)
+        await asyncio.wait_for(stop.wait(), 5)
+        assert statuses == []
+        signal.raise_signal(second)
+        await asyncio.wait_for(gone.wait(), 5)
+    finally:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().remove_signal_handler(number)
+    assert statuses == [130]
+
+
+@pytest.mark.parametrize("failing", ["swarm", "door"])
+async def test_half_a_swarm_is_none(failing: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whichever half fails, the other is told to stop, and the error is the outcome."""
+    drained: list[str] = []
+
+    async def half(name: str, stop: asyncio.Event) -> None:
+        if name == failing:
+            raise SetupError(f"the {name} broke")
+        await stop.wait()
+        drained.append(name)
+
+    class Application:
+        async def run(self, stop: asyncio.Event, **_: object) -> None:
+            await half("swarm", stop)
+
+    monkeypatch.setattr(serving, "serve", lambda _, stop: half("door", stop))
+    with pytest.raises(SetupError, match=failing):
+        await up._together(cast("App", Application()), asyncio.Event(), (), None)
+    assert drained == ["door" if failing == "swarm" else "swarm"]
+
+
+def test_log_lines_are_json(program: Program) -> None:
+    """Where standard error is no terminal, each line of the log is an object."""
+    write_config(program, http={"port": 0}, runtime={"demo": True})
+    with running(program) as process:
+        said = until(process, "swarm.up").splitlines()
+    assert all(json.loads(line)["demo"] for line in said)
