@@ -259,7 +259,7 @@ def _told(case: Case) -> Sequence[Verdict]:
             "diff": remediation.plan.get("preview", ""),
             "done": result.get("done", []),
             "rollback": [f"dataswarm undo {remediation.id}", str(remediation.plan.get("undo_hint", ""))],
-            "open_questions": ["Is what was done so far to stay, or to be taken back by hand?"],
+            "questions": ["Is what was done so far to stay, or to be taken back by hand?"],
         }
         verdicts.append(Escalate(case.incident.id, str(escalate)[:1000], packet))
     return verdicts
@@ -317,7 +317,7 @@ def _returned(case: Case) -> Sequence[Verdict]:
     packet = {
         "remediation": remediation.id,
         "plan": remediation.plan.get("summary", ""),
-        "open_questions": ["What is to be done instead?"],
+        "questions": ["What is to be done instead?"],
     }
     handed = Escalate(incident.id, reason, packet)
     if incident.state is IncidentState.CLOSED:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import structlog
 
+from agents.reasoning import Spent
 from agents.runtime.swarm import Swarm
 from config import settings as configuration
 from config.errors import ConfigError, Problem, SetupError, SwarmError
@@ -67,6 +68,7 @@ class App:
         self.members = Members()
         self.swarm: Swarm | None = None
         self.config_problem: ConfigError | None = None
+        self.spent: Callable[[Spent], None] | None = None  # set by whoever counts what the model costs
         self._only: Sequence[str] = ()
 
     @classmethod
@@ -98,7 +100,7 @@ class App:
         """Run the swarm until `stop`; a changed configuration file takes effect meanwhile."""
         self._only = tuple(only)
         self._known(only)
-        self.members = await assemble(self.installed, self.settings, Members(), self._only)
+        self.members = await assemble(self.installed, self.settings, Members(), self._only, self._spend)
         members = self.members
         self.swarm = Swarm(
             database=self.database,
@@ -123,6 +125,10 @@ class App:
         """Let go of the database. An embedded server goes on; others may be using it."""
         await self.database.close()
 
+    def _spend(self, spent: Spent) -> None:
+        if self.spent is not None:
+            self.spent(spent)
+
     def _known(self, only: Sequence[str]) -> None:
         unknown = [name for name in only if name not in self.installed.agents]
         if unknown:
@@ -144,7 +150,7 @@ class App:
         if self.swarm is None:
             return
         before = self.members
-        after = await assemble(self.installed, settings, before, self._only)
+        after = await assemble(self.installed, settings, before, self._only, self._spend)
         await self.swarm.reconfigure(
             settings,
             agents=after.agents,

@@ -17,7 +17,7 @@ import agents.registry
 import integrations.registry
 from agents.base import Agent
 from agents.playbook import Playbook, Reasoner
-from agents.reasoning import reasoner
+from agents.reasoning import Spent, reasoner
 from config.catalogue import OptionsOf
 from config.errors import SwarmError
 from config.settings import Catalogue, ChannelSettings, Settings, SourceSettings
@@ -77,10 +77,16 @@ class Members:
     made_of: dict[str, Any] = field(default_factory=dict)
 
 
-async def assemble(found: Installed, settings: Settings, before: Members, only: Sequence[str]) -> Members:
+async def assemble(
+    found: Installed,
+    settings: Settings,
+    before: Members,
+    only: Sequence[str],
+    spent: Callable[[Spent], None] | None = None,
+) -> Members:
     """Make what is enabled and open its doors; what is unchanged stays the very same object, undisturbed.
 
-    A door that does not open is said and kept: each look at it tries again.
+    A door that does not open is said and kept: each look at it tries again. `spent` is told what the model cost.
     """
     made = Members()
     for name, mind in found.agents.items():
@@ -96,7 +102,9 @@ async def assemble(found: Installed, settings: Settings, before: Members, only: 
             if spec.enabled:
                 make = partial(_door, found, settings, name, spec)
                 getattr(made, section)[name] = _kept(made, before, section, name, spec, make)
-    made.reasoner = before.reasoner if before.made_of.get("model") == settings.model else reasoner(settings.model)
+    made.reasoner = (
+        before.reasoner if before.made_of.get("model") == settings.model else reasoner(settings.model, spent=spent)
+    )
     made.made_of["model"] = settings.model
     for door in (*made.sources.values(), *made.channels.values()):
         try:

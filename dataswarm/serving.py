@@ -55,6 +55,7 @@ async def serve(
     health = Health(app)
     metrics = metrics or Metrics(app.database, version=__version__, source=source_of(app.settings))
     metrics.local = health.local
+    app.spent = metrics.spent
     doors = Doors(
         database=app.database,
         settings=lambda: app.settings,

@@ -44,10 +44,10 @@ async def packet(draft: Draft, incident: Incident | None, diagnosis: Decision, w
         "plans": [
             {"playbook": r.playbook, "summary": r.plan.get("summary", ""), "diff": r.plan["preview"]} for r in plans
         ],
-        "proposed_commands": _commands(incident, diagnosis),
+        "commands": _commands(incident, diagnosis),
         "rollback": [f"dataswarm undo {r.id}" for r in plans if r.applied_at is not None]
         or ["Nothing was changed, so there is nothing to take back."],
-        "open_questions": _questions(diagnosis, hypotheses),
+        "questions": _questions(diagnosis, hypotheses),
     }
 
 

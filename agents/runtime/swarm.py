@@ -19,14 +19,14 @@ from agents.runtime.considering import Consideration
 from agents.runtime.performing import Workshop
 from agents.runtime.ticking import Ticks
 from agents.runtime.writing import Outgoing
-from config.errors import PermanentError, SwarmError, TransientError
+from config.errors import ConflictError, PermanentError, SwarmError, TransientError
 from config.settings import Settings
 from integrations.base import Channel, Integration, Message
-from memory import approvals, partitions, presence, timers
+from memory import approvals, partitions, presence, remediations, timers
 from memory.bus import HINT, Listener
 from memory.database import Database
 from memory.heartbeat import Heartbeat
-from memory.records import Sensitivity, Task
+from memory.records import RemediationState, Sensitivity, Task
 
 log = structlog.get_logger(__name__)
 HOUSEKEEPING_SECONDS = 30.0
@@ -252,7 +252,15 @@ class Swarm:
             await self._beat()
             await partitions.maintain(self.database, self._retention())
             async with self.database.transaction() as tx:
-                await approvals.expire(tx)
+                for question in await approvals.expire(tx):
+                    with suppress(ConflictError):  # the remedy went another way meanwhile
+                        await remediations.move(
+                            tx,
+                            question.remediation_id,
+                            before=[RemediationState.PROPOSED],
+                            after=RemediationState.REFUSED,
+                            result={"reason": "nobody answered in time", "by_request": True},
+                        )
 
         every = min(HOUSEKEEPING_SECONDS, self.settings.runtime.agent_lease_seconds)
         await _every(every, stop, "housekeeping", once)

@@ -69,7 +69,7 @@ def _add_search(memory: typer.Typer) -> None:
 
 
 def _add_fact(memory: typer.Typer) -> None:
-    @command(memory, "fact", "dataswarm memory fact warehouse://shop/marts.fct_orders profile.good")
+    @command(memory, "fact", "dataswarm memory fact warehouse://shop/marts.orders profile.good")
     def fact(
         subject: Annotated[str, typer.Argument(metavar="SUBJECT", help="An asset reference.")],
         predicate: Annotated[str, typer.Argument(metavar="PREDICATE", help="What is held about it.")],

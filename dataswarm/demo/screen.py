@@ -15,6 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from dataswarm.demo.story import Story
+from memory.records import DecisionKind
 
 SHOWN_LINES = 14
 _STATES = {"resolved": "green", "escalated": "yellow", "verifying": "cyan", "mitigating": "magenta", "open": "red"}
@@ -64,10 +65,11 @@ class Screen:
         """Tell what is new on the blackboard since the last look, each thing once."""
         seen = self._story.seen
         for decision in sorted(seen.decisions, key=lambda d: d.id):
-            if decision.kind.value in ("diagnosis", "policy"):
-                what = f"{decision.kind.value} by {decision.agent}"
-                detail = f"{decision.cause} ({decision.confidence:.0%}): " if decision.cause else ""
-                self._once(f"decision {decision.id}", f"{what}: {detail}{decision.rationale}")
+            if decision.kind is DecisionKind.DIAGNOSIS:
+                cause = f"{decision.cause} ({decision.confidence:.0%})"
+                self._once(f"decision {decision.id}", f"diagnosis by {decision.agent}: {cause}, {decision.rationale}")
+            elif decision.kind is DecisionKind.POLICY:
+                self._once(f"decision {decision.id}", f"policy for {decision.agent}: {decision.rationale}")
         for change in seen.timeline:
             self._once(
                 f"state {change.at.isoformat()} {change.after}", f"incident {change.after.value}: {change.reason}"

@@ -274,7 +274,7 @@ async def test_what_is_scraped_is_well_formed(
     ):
         end = monotonic() + PATIENCE
         page = ""
-        while "dataswarm_agent_up" not in page and monotonic() < end:
+        while "dataswarm_agent_heartbeat_age_seconds" not in page and monotonic() < end:
             page = (await client.get(f"http://{address}/metrics")).text
             await asyncio.sleep(0.05)
     done = await asyncio.create_subprocess_exec(program, "check", "metrics", stdin=PIPE, stdout=PIPE, stderr=STDOUT)

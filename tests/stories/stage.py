@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import shutil
+import sys
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
@@ -28,6 +29,7 @@ from dataswarm.demo.story import Seen, look
 from dataswarm.demo.team import Team
 from dataswarm.demo.world import World
 from memory import ledger
+from memory.database import Database
 from memory.embedded import EmbeddedServer
 from memory.records import IncidentState
 from tests.stories.world import BaseWorld
@@ -36,13 +38,12 @@ ENDINGS = (IncidentState.RESOLVED, IncidentState.ESCALATED, IncidentState.CLOSED
 
 
 @dataclass
-class Stage:
-    """One story on its way: the world, its scheduler, and a swarm in this process."""
+class Play:
+    """One story on its way: the world, its scheduler, and the blackboard of a swarm, wherever that runs."""
 
     world: World
     team: Team
-    app: App
-    config: Path
+    database: Database
     cycles: list[CycleReport] = field(default_factory=list)
 
     async def cycle(self) -> CycleReport:
@@ -63,7 +64,7 @@ class Stage:
 
     async def seen(self) -> Seen:
         """The blackboard now."""
-        return await look(self.app.database)
+        return await look(self.database)
 
     async def until(self, holds: Callable[[Seen], bool], seconds: float = 90) -> Seen:
         """Wait until something stands on the blackboard; fails with what stands there instead."""
@@ -73,6 +74,10 @@ class Stage:
                 raise AssertionError(f"it did not come to that: {describe(seen)}")
             await asyncio.sleep(0.1)
         return seen
+
+    async def up(self, agents: Sequence[str], seconds: float = 40) -> None:
+        """Wait until these agents are held by somebody."""
+        await self.until(lambda s: set(agents) <= {a.agent for a in s.agents if a.holder is not None}, seconds)
 
     async def to_the_end(self) -> Seen:
         """Until the incident is resolved or handed over; the team builds again whenever a remedy soaks."""
@@ -87,7 +92,7 @@ class Stage:
         """Wait until observations of a kind about a subject are on record."""
         end = monotonic() + seconds
         while True:
-            async with self.app.database.transaction() as tx:
+            async with self.database.transaction() as tx:
                 found = await ledger.observations(tx, kinds=[kind], subjects=None, since=None)
             if sum(part in str(o.subject) for o in found) >= count:
                 return
@@ -106,10 +111,16 @@ class Stage:
         return dict(json.loads(told))
 
 
+@dataclass(kw_only=True)
+class Stage(Play):
+    """A story whose swarm runs in this process."""
+
+    app: App
+    config: Path
+
+
 def python(module: str, *arguments: object) -> list[str]:
     """A command that runs a module of ours."""
-    import sys  # noqa: PLC0415
-
     return [sys.executable, "-m", module, *map(str, arguments)]
 
 
@@ -184,4 +195,4 @@ async def stage(copied: tuple[World, Team, Path]) -> AsyncIterator[Stage]:
     """A stage with a whole swarm on it."""
     world, team, config = copied
     async with swarm(load(config), config) as app:
-        yield Stage(world, team, app, config)
+        yield Stage(world, team, app.database, app=app, config=config)

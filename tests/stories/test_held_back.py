@@ -36,7 +36,7 @@ async def watching_stage(copied: tuple[World, Team, Path]) -> AsyncIterator[Stag
     text = config.read_text(encoding="utf-8")
     config.write_text(text.replace("autonomy: act         #", "autonomy: observe     #"), encoding="utf-8")
     async with swarm(load(config), config) as app:
-        yield Stage(world, team, app, config)
+        yield Stage(world, team, app.database, app=app, config=config)
 
 
 async def test_observe_records_what_it_would_have_done_and_touches_nothing(watching_stage: Stage) -> None:

@@ -176,9 +176,9 @@ async def test_no_playbook_escalates(board: Board, agent: IncidentResponse) -> N
     assert packet["impact"]["marts"] == [str(mart)]
     assert packet["impact"]["exposures"] == [str(exposure)]
     assert packet["impact"]["owners"] == {str(exposure): "sales-ops@shop"}
-    assert packet["proposed_commands"][-1] == "dbt build --select unique_stg_orders_order_id"
+    assert packet["commands"][-1] == "dbt build --select unique_stg_orders_order_id"
     assert packet["rollback"]
-    assert any("producer" in question for question in packet["open_questions"])
+    assert any("producer" in question for question in packet["questions"])
     assert str(column) == packet["hypotheses"][0]["subject"]
 
 
@@ -236,7 +236,7 @@ async def test_rivals_block_acting(board: Board, agent: IncidentResponse) -> Non
     assert handed.reason.startswith("rival_diagnoses: column_renamed or column_retyped")
     assert [h["cause"] for h in handed.packet["hypotheses"]] == ["column_renamed", "column_retyped"]
     assert handed.packet["hypotheses"][0]["against"]
-    assert handed.packet["open_questions"][0] == "Which of the hypotheses holds?"
+    assert handed.packet["questions"][0] == "Which of the hypotheses holds?"
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,194 @@
+"""Real processes that die, sleep and share: every story ends the same, and each effect happens once."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from uuid import UUID
+
+import psutil
+import psycopg
+import pytest
+
+from config.settings import Settings
+from dataswarm.app import Addresses, addresses, load
+from dataswarm.demo.play import start_swarm
+from dataswarm.demo.team import Team
+from dataswarm.demo.world import World
+from memory import effects, presence, tasks
+from memory.database import Database
+from memory.records import Effect, Resolution, TaskState
+from tests.stories.stage import Play, describe
+
+pytestmark = [pytest.mark.story, pytest.mark.chaos]
+Copied = tuple[World, Team, Path]
+
+
+@contextmanager
+def processes(config: Path, *arguments: tuple[str, ...]) -> Iterator[list[subprocess.Popen[bytes]]]:
+    """Swarm processes, each with its own arguments; none survives the test."""
+    started = [start_swarm(config, *more) for more in arguments]
+    try:
+        yield started
+    finally:
+        for process in started:
+            if process.poll() is None:
+                process.send_signal(signal.SIGCONT)
+                process.terminate()
+        for process in started:
+            try:
+                process.wait(20)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+
+@asynccontextmanager
+async def reading(settings: Settings) -> AsyncIterator[tuple[Database, Addresses]]:
+    """The blackboard, read beside the processes."""
+    where = addresses(settings)
+    database = await Database.open(where.worker, application_name="dataswarm/test", pool_size=2)
+    yield database, where
+    await database.close()
+
+
+def quicker(config: Path, **runtime: float) -> Path:
+    """The demo's configuration with other figures for its processes."""
+    text = config.read_text(encoding="utf-8")
+    more = "".join(f"  {name}: {value:g}\n" for name, value in runtime.items())
+    config.write_text(text.replace("  environment: demo\n", f"  environment: demo\n{more}"), encoding="utf-8")
+    return config
+
+
+async def until(check: Callable[[], object], seconds: float = 60) -> object:
+    """Wait for something to be so; fails after a while."""
+    for _ in range(int(seconds / 0.02)):
+        found = check()
+        if asyncio.iscoroutine(found):
+            found = await found
+        if found:
+            return found
+        await asyncio.sleep(0.02)
+    raise AssertionError("it did not come to that")
+
+
+async def all_effects(database: Database) -> list[Effect]:
+    """Every effect of the first remediations."""
+    async with database.transaction() as tx:
+        return [e for number in (1, 2, 3) for e in await effects.of_remediation(tx, number)]
+
+
+async def test_each_agent_in_its_own_process_ends_the_same(copied: Copied) -> None:
+    """Three processes, one agent each, meeting in PostgreSQL alone."""
+    world, team, config = copied
+    only = [("--only", name) for name in ("schema-drift", "pipeline-health", "incident-response")]
+    # Each process has a door of its own; port 0 lets the system choose.
+    with processes(config, *only):
+        async with reading(load(config)) as (database, _):
+            play = Play(world, team, database)
+            await play.up(["schema-drift", "pipeline-health", "incident-response"])
+            await play.break_("column-renamed", 2)
+            assert not (await play.cycle()).is_green
+            seen = await play.to_the_end()
+            assert [i.resolution for i in seen.incidents] == [Resolution.AUTO], describe(seen)
+            async with database.transaction() as tx:
+                assert len({p.process for p in await presence.all(tx)}) == 3
+            assert (await play.grade())["is_held"]
+
+
+async def test_a_replica_killed_in_the_middle_of_a_build_is_taken_over(copied: Copied) -> None:
+    """Kill -9 during dbt build: no second dbt beside the first, still resolved, each effect done once."""
+    world, team, config = copied
+    quicker(config, lease_seconds=3, agent_lease_seconds=3)
+    with processes(config, (), ()) as started:
+        async with reading(load(config)) as (database, _):
+            play = Play(world, team, database)
+            await play.up(["incident-response"])
+            await play.break_("column-renamed", 2)
+            assert not (await play.cycle()).is_green
+            await until(lambda: dbts(world), 60)
+            above = {p.pid for build in dbts(world) for p in build.parents()}
+            victim = next(p for p in started if p.pid in above)
+            os.kill(victim.pid, signal.SIGKILL)
+            most = 0
+
+            async def watch() -> None:
+                nonlocal most
+                while True:
+                    most = max(most, len(dbts(world)))
+                    await asyncio.sleep(0.02)
+
+            watching = asyncio.create_task(watch())
+            seen = await play.to_the_end()
+            watching.cancel()
+            assert [i.resolution for i in seen.incidents] == [Resolution.AUTO], describe(seen)
+            assert most == 1
+            done = [e for e in await all_effects(database) if e.state == "done"]
+            assert max(Counter((e.remediation_id, e.step) for e in done).values()) == 1
+            assert len(merges(world)) == 1
+            assert (await play.grade())["is_held"]
+
+
+async def test_a_worker_that_slept_through_its_lease_does_nothing_when_it_wakes(copied: Copied) -> None:
+    """SIGSTOP between an intent and its deed, SIGCONT after takeover: the stale worker touches nothing."""
+    world, team, config = copied
+    quicker(config, lease_seconds=3, agent_lease_seconds=3)
+    with processes(config, (), ()) as started:
+        async with reading(load(config)) as (database, where):
+            play = Play(world, team, database)
+            await play.up(["incident-response"])
+            with psycopg.connect(where.owner) as gate:
+                # The kill switch is read between an intent and its deed: whoever reads it now waits there.
+                gate.execute("LOCK TABLE dataswarm.kill_switch IN ACCESS EXCLUSIVE MODE")
+                await play.break_("transient-failure", 1)
+                assert not (await play.cycle()).is_green
+                sleeper = await until(lambda: whose_turn(database, started), 60)
+                assert isinstance(sleeper, subprocess.Popen)
+                sleeper.send_signal(signal.SIGSTOP)
+            seen = await play.to_the_end()
+            sleeper.send_signal(signal.SIGCONT)
+            log = config.parent / "swarm.log"
+            await until(lambda: "lease_lost" in log.read_text(encoding="utf-8"), 30)
+            assert [i.resolution for i in seen.incidents] == [Resolution.AUTO], describe(seen)
+            done = [e for e in await all_effects(database) if e.state == "done"]
+            assert max(Counter((e.remediation_id, e.step) for e in done).values()) == 1
+
+
+async def whose_turn(database: Database, started: list[subprocess.Popen[bytes]]) -> subprocess.Popen[bytes] | None:
+    """The process that runs the remedy, once it waits at the gate."""
+    async with database.transaction() as tx:
+        running = await tasks.list_(tx, states=[TaskState.LEASED], kind="remediate")
+        homes: dict[UUID | None, int] = {p.process_id: p.pid for p in await presence.processes(tx)}
+        waiting = running and any(e.state == "intended" for e in await effects.of_task(tx, running[0].id))
+    if not waiting:
+        return None
+    return next((p for p in started if p.pid == homes.get(running[0].worker)), None)
+
+
+def dbts(world: World) -> list[psutil.Process]:
+    """The swarm's living dbt processes for this world: those that build into a target directory of the swarm's own."""
+    found = []
+    mark = str(world.directory / "swarm" / "memory" / "work")
+    for process in psutil.process_iter(["cmdline", "status"]):
+        line = process.info["cmdline"] or []
+        is_dbt = any(part.endswith("/dbt") for part in line[:3]) and "leash" not in " ".join(line)
+        if is_dbt and any(mark in part for part in line) and process.info["status"] != psutil.STATUS_ZOMBIE:
+            found.append(process)
+    return found
+
+
+def merges(world: World) -> list[str]:
+    """Commits on production that the swarm made beyond the team's."""
+    done = subprocess.run(
+        ["git", "-C", str(world.origin), "log", "--format=%H", f"{world.base_commit}..main"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return done.stdout.split()
