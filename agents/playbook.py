@@ -196,6 +196,9 @@ class Bench(Protocol):
     async def undoable(self, case: Case) -> Sequence[Effect]:
         """The effects of this remediation that were done and not undone, newest first."""
 
+    async def mark_undone(self, case: Case) -> None:
+        """Record that they have been taken back."""
+
     async def step(self, name: str, produce: Callable[[], Awaitable[T]], shape: type[T]) -> T:
         """Run once, remember the result; after a crash the remembered one is returned."""
 

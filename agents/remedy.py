@@ -233,6 +233,7 @@ async def _taken_back(case: Case, playbook: Playbook, plan: Plan, bench: Bench) 
         if error.retryable:
             raise
         return error.message
+    await bench.mark_undone(case)
     return ""
 
 
@@ -304,6 +305,7 @@ async def take_back(remediation_id: int, bench: Bench) -> Sequence[Verdict]:
         plan = _plan_of(case)
         await bench.announce(case, plan)
         await playbook.undo(case, plan, bench)
+        await bench.mark_undone(case)
         result = {**remediation.result, "by_request": True}
         case = await bench.advance(case, RemediationState.UNDONE, result=result)
     elif not remediation.result.get("by_request"):

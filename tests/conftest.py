@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import shutil
-import tempfile
 from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
 from uuid import uuid4
 
 import psycopg
@@ -17,17 +14,9 @@ from psycopg import sql
 from memory import migrate
 from memory.database import Database
 from memory.embedded import EmbeddedServer
+from tests.places import fresh_place
 
 TEMPLATE = "swarm_template"
-ROOMY_BYTES = 6 << 30
-
-
-def _roomy_place() -> str:
-    """Memory where there is plenty (a container has 64 MB there), else the disk. Sockets need a short path."""
-    shared = Path("/dev/shm")
-    if shared.is_dir() and os.access(shared, os.W_OK) and shutil.disk_usage(shared).free > ROOMY_BYTES:
-        return str(shared)
-    return "/tmp"
 
 
 @pytest.fixture(scope="session")
@@ -37,7 +26,7 @@ def server() -> Iterator[EmbeddedServer]:
     It does not wait for the disk, for a clone of a database costs a checkpoint: it survives `kill -9`, as every test
     needs, but not a power cut. What is about durability starts a server of its own.
     """
-    directory = Path(tempfile.mkdtemp(prefix="dsw", dir=_roomy_place()))
+    directory = fresh_place("dsw")
     started = EmbeddedServer.start(directory / "pg")
     with psycopg.connect(started.url, autocommit=True) as connection:
         connection.execute("ALTER SYSTEM SET fsync = off")

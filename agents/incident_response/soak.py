@@ -56,6 +56,9 @@ class Soak:
         run_id = str(run.payload.get("run", ""))
         if incident.state is IncidentState.MITIGATING or run_id in seen or _ended(run) <= since:
             return None
+        ran = run.payload.get("ran")
+        if ran is not None and not {*texts(incident.details.get("nodes"))} <= {*texts(ran)}:
+            return None  # clean, and silent about what failed
         await draft.say(Note(name_of(incident), {"clean_runs": [*seen, run_id][-_KEPT:]}))
         return await draft.incident(incident.fingerprint)
 

@@ -128,6 +128,7 @@ def _run_told(
 
 def _passed(run: Run) -> dict[str, JSON]:
     return {
+        "ran": [r.node for r in run.results],
         "run": run.id,
         "finished_at": run.finished_at.isoformat(),
         "started_at": (run.finished_at - timedelta(seconds=run.seconds)).isoformat(),

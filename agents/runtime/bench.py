@@ -191,6 +191,14 @@ class TaskBench:
             done = await effects.of_remediation(tx, case.remediation.id)
         return sorted((e for e in done if e.state == "done" and e.inverse), key=lambda e: -e.id)
 
+    async def mark_undone(self, case: Case) -> None:
+        """Record that the effects of this remediation have been taken back, fenced."""
+        async with self._around.database.transaction(clearance=self._around.clearance) as tx:
+            await tasks.fence(tx, self._task)
+            for done in await effects.of_remediation(tx, case.remediation.id):
+                if done.state == "done" and done.inverse:
+                    await effects.mark_undone(tx, done.id)
+
     async def effect(
         self,
         step: str,

@@ -184,17 +184,16 @@ class Writing:
             subject=v.subject,
             plan={"diagnosis_id": v.diagnosis_id},
         )
-        await self._remediate(remediation.id, incident.id, v.subject, "first")
+        await self._remediate(remediation.id, incident.id, v.subject)
 
-    async def _remediate(self, remediation_id: int, incident_id: int, subject: Asset, phase: str) -> None:
+    async def _remediate(self, remediation_id: int, incident_id: int, subject: Asset) -> None:
         task = NewTask(
             agent=self.agent,
             kind="remediate",
             subject=subject.whole,
             payload={"remediation_id": remediation_id},
             priority=10,
-            key=f"remediate|{remediation_id}|{phase}",
-            key_outlives=True,
+            key=f"remediate|{remediation_id}",
             exclusive=True,
             incident_id=incident_id,
         )
@@ -205,7 +204,7 @@ class Writing:
         remediation = await remediations.get(self.tx, v.remediation_id)
         if remediation is None:
             raise PermanentError(f"{self.agent} named a remediation that is not there: {v.remediation_id}")
-        await self._remediate(remediation.id, remediation.incident_id, remediation.subject, f"by {v.approved_by}")
+        await self._remediate(remediation.id, remediation.incident_id, remediation.subject)
 
     @_one.register
     async def _(self, v: Ask) -> None:

@@ -18,4 +18,6 @@ WHERE applied_at > coalesce(%(now)s::timestamptz, statement_timestamp()) - make_
 -- index: remediations_incident
 SELECT count(*) AS failed
 FROM dataswarm.remediations
-WHERE incident_id = %(incident_id)s::bigint AND state IN ('failed', 'undone');
+WHERE incident_id = %(incident_id)s::bigint AND state IN ('failed', 'undone')
+  -- one that did not fit was never tried
+  AND NOT coalesce((result ->> 'unfit')::boolean, false);

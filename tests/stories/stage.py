@@ -10,7 +10,6 @@ import asyncio
 import json
 import shutil
 import sys
-import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -32,7 +31,8 @@ from memory import ledger
 from memory.database import Database
 from memory.embedded import EmbeddedServer
 from memory.records import IncidentState
-from tests.stories.world import BaseWorld
+from tests.places import fresh_place
+from tests.stories.world import BaseWorld, alone
 
 ENDINGS = (IncidentState.RESOLVED, IncidentState.ESCALATED, IncidentState.CLOSED)
 
@@ -72,7 +72,7 @@ class Play:
         while not holds(seen := await self.seen()):
             if monotonic() > end:
                 raise AssertionError(f"it did not come to that: {describe(seen)}")
-            await asyncio.sleep(0.1)
+            await asyncio.sleep(0.25)
         return seen
 
     async def up(self, agents: Sequence[str], seconds: float = 40) -> None:
@@ -98,7 +98,7 @@ class Play:
                 return
             if monotonic() > end:
                 raise AssertionError(f"no {kind} of {part}; there are {[(o.kind, str(o.subject)) for o in found]}")
-            await asyncio.sleep(0.1)
+            await asyncio.sleep(0.25)
 
     async def grade(self) -> dict[str, Any]:
         """What the judge says, a process with a role of its own, by the fault's own measure."""
@@ -140,21 +140,24 @@ def describe(seen: Seen) -> str:
 
 
 @pytest.fixture(scope="session")
-def trained_world(base_world: BaseWorld, tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Iterator[Path]:
-    """A stopped world beside which a swarm has learned its baseline, its memory stopped as well."""
-    parent = Path(tempfile.mkdtemp(prefix="dst"))
-    directory = parent / "w"
-    world = World.clone(base_world.directory, directory)
-    with Team(world) as team:
-        asyncio.run(_train(world, team))
-    EmbeddedServer.start(directory / "swarm" / "memory" / "postgres").stop()
-    world.stop()
-    yield directory
-    shutil.rmtree(parent, ignore_errors=True)
+def trained_world(base_world: BaseWorld, scheduler: Team) -> Path:
+    """A stopped world beside which a swarm has learned its baseline, its memory stopped as well; one for the run."""
+    shared = base_world.directory.parent
+    directory, done = shared / "trained", shared / "trained.done"
+    with alone(shared):
+        if not done.exists():
+            shutil.rmtree(directory, ignore_errors=True)
+            world = World.clone(base_world.directory, directory)
+            scheduler.move_to(world)
+            asyncio.run(_train(world, scheduler))
+            EmbeddedServer.start(directory / "swarm" / "memory" / "postgres").stop()
+            world.stop()
+            done.touch()
+    return directory
 
 
 async def _train(world: World, team: Team) -> None:
-    config = opting_in.write(world, drift_seconds=1, health_seconds=0.5)
+    config = opting_in.write(world, drift_seconds=2, health_seconds=1)
     async with swarm(load(config), config) as app:
         report = await asyncio.to_thread(team.cycle)
         assert report.is_green, report.failed
@@ -180,10 +183,10 @@ async def swarm(settings: Settings, config: Path, only: Sequence[str] = ()) -> A
 @pytest.fixture
 def copied(trained_world: Path, scheduler: Team) -> Iterator[tuple[World, Team, Path]]:
     """A private running copy of the trained world, its scheduler, and its configuration file."""
-    parent = Path(tempfile.mkdtemp(prefix="dss"))
+    parent = fresh_place("dss")
     world = World.clone(trained_world, parent / "w")
     scheduler.move_to(world)
-    config = opting_in.write(world, drift_seconds=1, health_seconds=0.5, patience_seconds=8)
+    config = opting_in.write(world, drift_seconds=2, health_seconds=1, patience_seconds=8)
     yield world, scheduler, config
     EmbeddedServer.start(world.directory / "swarm" / "memory" / "postgres").stop()
     world.remove()

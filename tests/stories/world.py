@@ -10,7 +10,6 @@ import fcntl
 import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ import pytest
 from dataswarm.demo.cycle import CycleReport
 from dataswarm.demo.team import Team
 from dataswarm.demo.world import DEFAULT_HISTORY_DAYS, World
+from tests.places import fresh_place, roomy_place
 
 SEED = 7
 HEALTHY_CYCLES = 3
@@ -40,17 +40,17 @@ class BaseWorld:
 def base_world(testrun_uid: str, worker_id: str) -> Iterator[BaseWorld]:
     """The world every test copies; made by the first worker that asks, removed by the last one that is done."""
     # Not in pytest's own directories: their names are too long for a socket, and any other run may sweep them away.
-    shared = Path(tempfile.gettempdir()) / f"dsw-{testrun_uid[:12]}"
+    shared = Path(roomy_place()) / f"dsw-{testrun_uid[:12]}"
     shared.mkdir(exist_ok=True)
     directory, mine = shared / "base", shared / f"{worker_id}.uses"
-    with _alone(shared):
+    with alone(shared):
         mine.touch()
         if not (directory / _REPORTS).exists():
             shutil.rmtree(directory, ignore_errors=True)
             _make(directory)
     lines = (directory / _REPORTS).read_text().splitlines()
     yield BaseWorld(directory, tuple(map(CycleReport.from_json, lines)))
-    with _alone(shared):
+    with alone(shared):
         mine.unlink()
         is_last = not list(shared.glob("*.uses"))
     if is_last:
@@ -58,7 +58,8 @@ def base_world(testrun_uid: str, worker_id: str) -> Iterator[BaseWorld]:
 
 
 @contextmanager
-def _alone(shared: Path) -> Iterator[None]:
+def alone(shared: Path) -> Iterator[None]:
+    """Only one worker of the run at a time."""
     with (shared / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
@@ -75,7 +76,7 @@ def scheduler(base_world: BaseWorld) -> Iterator[Team]:
 def world(base_world: BaseWorld) -> Iterator[World]:
     """A running copy of the base world, gone after the test."""
     # Sockets need a short path, which pytest's own directories are not.
-    parent = Path(tempfile.mkdtemp(prefix="dsw"))
+    parent = fresh_place("dsw")
     copy = World.clone(base_world.directory, parent / "w")
     yield copy
     copy.remove()

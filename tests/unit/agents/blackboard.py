@@ -483,6 +483,12 @@ class BoardBench:
         """Done, with an inverse, newest first."""
         return [e for e in reversed(self.effects.values()) if e.state == "done" and e.inverse]
 
+    async def mark_undone(self, case: Case) -> None:
+        """Taken back."""
+        for step, effect in self.effects.items():
+            if effect.state == "done" and effect.inverse:
+                self.effects[step] = replace(effect, state="undone")
+
     async def step(self, name: str, produce: Callable[[], Awaitable[T]], shape: type[T]) -> T:
         """Once; the result goes through JSON, as in the real journal."""
         adapter = TypeAdapter(shape)

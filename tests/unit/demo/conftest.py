@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import shutil
-import tempfile
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from dataswarm.demo.world import World
+from tests.places import fresh_place
 from tests.stories.world import BaseWorld, base_world, scheduler, team, world
 
 __all__ = ["base_world", "scheduler", "team", "world"]
@@ -18,7 +17,7 @@ __all__ = ["base_world", "scheduler", "team", "world"]
 @pytest.fixture(scope="module")
 def quiet_world(base_world: BaseWorld) -> Iterator[World]:
     """A running copy shared by tests that leave nothing behind."""
-    parent = Path(tempfile.mkdtemp(prefix="dsw"))
+    parent = fresh_place("dsw")
     copy = World.clone(base_world.directory, parent / "w")
     yield copy
     copy.remove()
