@@ -100,21 +100,25 @@ def _kill_switch(q: Asked) -> Answer | None:
 
 
 def _autonomy(q: Asked) -> Answer | None:
-    said: list[tuple[Autonomy, str]] = []
-    agent = q.settings.agents.get(q.request.agent)
-    if agent is not None and agent.autonomy is not None:
-        said.append((agent.autonomy, f"agent {q.request.agent}"))
-    playbook = q.settings.playbooks.get(q.request.playbook)
-    if playbook is not None and playbook.autonomy is not None:
-        said.append((playbook.autonomy, f"playbook {q.request.playbook}"))
+    """The most careful of what is said about the agent, the playbook and each asset touched.
+
+    An asset nobody has a rule for goes by agent and playbook, and where those say nothing, by `policy.autonomy`: a rule
+    for one asset opens nothing for another.
+    """
+    agent, playbook = q.settings.agent(q.request.agent).autonomy, q.settings.playbook(q.request.playbook).autonomy
+    said = [
+        (level, what)
+        for level, what in ((agent, f"agent {q.request.agent}"), (playbook, f"playbook {q.request.playbook}"))
+        if level is not None
+    ]
+    otherwise = said or [(q.settings.policy.autonomy, "policy.autonomy")]
     for asset in (q.request.subject, *q.request.assets):
-        said.extend(
+        ruled = [
             (rule.autonomy, f"assets {rule.pattern}")
             for rule in rules_for(q.settings, asset)
             if rule.autonomy is not None and rule.environment in (None, q.request.environment)
-        )
-    if not said:
-        said.append((q.settings.policy.autonomy, "policy.autonomy"))
+        ]
+        said.extend(ruled or otherwise)
     level, where = min(said, key=lambda s: s[0].rank)
     return None if level is Autonomy.ACT else (_GATES[level], f"{where} says {level.value}")
 

@@ -70,6 +70,7 @@ class App:
         self.config_problem: ConfigError | None = None
         self.spent: Callable[[Spent], None] | None = None  # set by whoever counts what the model costs
         self._only: Sequence[str] = ()
+        self._made = asyncio.Event()
 
     @classmethod
     async def open(cls, settings: Settings, *, migrate_now: bool = False) -> App:
@@ -112,6 +113,7 @@ class App:
             reasoner=members.reasoner,
             version=__version__,
         )
+        self._made.set()
         watching = asyncio.create_task(self._follow(config), name="config") if config is not None else None
         try:
             await self.swarm.run(stop)
@@ -120,6 +122,12 @@ class App:
                 watching.cancel()
                 await asyncio.gather(watching, return_exceptions=True)
             await part(self.members, keep=Members())
+
+    async def started(self) -> None:
+        """Wait until the swarm is at work."""
+        await self._made.wait()
+        if self.swarm is not None:
+            await self.swarm.started()
 
     async def close(self) -> None:
         """Let go of the database. An embedded server goes on; others may be using it."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import shutil
 from collections.abc import AsyncIterator, Iterator
 from uuid import uuid4
@@ -15,6 +16,9 @@ from memory import migrate
 from memory.database import Database
 from memory.embedded import EmbeddedServer
 from tests.places import fresh_place
+
+# Stories start many processes: let them keep what they compile, or each pays for it again.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 TEMPLATE = "swarm_template"
 

@@ -27,6 +27,16 @@ from memory.records import Effect, Resolution, TaskState
 from tests.stories.stage import Play, describe
 
 pytestmark = [pytest.mark.story, pytest.mark.chaos]
+DOOR = """
+CREATE FUNCTION public.wait_at_the_door() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$
+BEGIN
+    PERFORM pg_advisory_xact_lock(42);
+    RETURN NEW;
+END $$;
+CREATE TRIGGER door BEFORE UPDATE ON dataswarm.remediations
+FOR EACH ROW WHEN (NEW.state = 'approved') EXECUTE FUNCTION public.wait_at_the_door();
+"""
+AT_THE_DOOR = "SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND objid = 42 AND NOT granted"
 Copied = tuple[World, Team, Path]
 
 
@@ -143,11 +153,16 @@ async def test_a_worker_that_slept_through_its_lease_does_nothing_when_it_wakes(
         async with reading(load(config)) as (database, where):
             play = Play(world, team, database)
             await play.up(["incident-response"])
-            with psycopg.connect(where.owner) as gate:
-                # The kill switch is read between an intent and its deed: whoever reads it now waits there.
-                gate.execute("LOCK TABLE dataswarm.kill_switch IN ACCESS EXCLUSIVE MODE")
+            with psycopg.connect(where.owner, autocommit=True) as door, psycopg.connect(where.owner) as gate:
+                # A door before the remedy is approved, and a gate between its first intent and its deed: whoever
+                # reads the kill switch waits there. The door is opened once the gate is shut.
+                door.execute(DOOR)
+                door.execute("SELECT pg_advisory_lock(42)")
                 await play.break_("transient-failure", 1)
                 assert not (await play.cycle()).is_green
+                await until(lambda: door.execute(AT_THE_DOOR).fetchone(), 60)
+                gate.execute("LOCK TABLE dataswarm.kill_switch IN ACCESS EXCLUSIVE MODE")
+                door.execute("SELECT pg_advisory_unlock(42)")
                 sleeper = await until(lambda: whose_turn(database, started), 60)
                 assert isinstance(sleeper, subprocess.Popen)
                 sleeper.send_signal(signal.SIGSTOP)

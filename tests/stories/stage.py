@@ -171,6 +171,9 @@ async def swarm(settings: Settings, config: Path, only: Sequence[str] = ()) -> A
     stop = asyncio.Event()
     job = asyncio.create_task(app.run(stop, only=only, config=config))
     try:
+        started = asyncio.create_task(app.started())
+        await asyncio.wait({job, started}, return_when=asyncio.FIRST_COMPLETED)
+        started.cancel()
         yield app
     finally:
         stop.set()

@@ -85,6 +85,14 @@ def test_each_stage_holds_back(
     assert (permit.gate, permit.stage) == (gate, stage)
 
 
+def test_a_rule_for_one_asset_opens_nothing_for_another() -> None:
+    """Opting in for a raw table does not opt in for the marts a remedy builds as well."""
+    opted_in = settings(autonomy="observe", assets=[{"pattern": "*/raw.*", "autonomy": "act"}])
+    mart = Asset("warehouse", "shop", "marts.sales")
+    assert decide(request(), opted_in, Standing(), NOON).gate is Gate.ACT
+    assert decide(request(assets=(ORDERS, mart)), opted_in, Standing(), NOON).gate is Gate.OBSERVE
+
+
 def test_approval_lifts_propose_and_nothing_else() -> None:
     """A human's yes opens `propose`; the kill switch, observe and the breaker stay."""
     approved = request(origin="model", approved_by="ana")
