@@ -19,6 +19,7 @@ from pydantic import SecretStr
 from config.errors import SetupError
 from integrations.warehouses.postgres.faults import translate
 
+IDLE_MS = 5000
 CONNECT_SECONDS = 5
 _TRANSACTION_TIMEOUT_SINCE = 170_000
 
@@ -108,7 +109,12 @@ class Sessions:
                 await connection.close()
 
     async def _settle(self, connection: AsyncConnection[DictRow], *, pinned: bool) -> None:
-        settings = {"statement_timeout": str(self._statement_ms), "lock_timeout": str(self._lock_ms)}
+        settings = {
+            "statement_timeout": str(self._statement_ms),
+            "lock_timeout": str(self._lock_ms),
+            # A process of ours that is frozen in mid-transaction must not hold the owner's tables.
+            "idle_in_transaction_session_timeout": str(IDLE_MS),
+        }
         if connection.info.server_version >= _TRANSACTION_TIMEOUT_SINCE:
             # A look at many columns takes several statements, each holding the table's weakest lock: bound their sum.
             settings["transaction_timeout"] = str(self._statement_ms * 4)
