@@ -4,6 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
+WORKERS ?= 2
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
 help: ## list what can be done
@@ -23,8 +24,8 @@ env: $(VENV)/.ready ## make .venv with everything pinned (idempotent; the others
 demo: env ## break a real pipeline and watch it being repaired (ARGS="--list" shows the faults)
 	@$(BIN)/dataswarm demo $(ARGS)
 
-test: env ## the whole default suite (ARGS="-k name" narrows it)
-	@$(BIN)/python -m pytest $(ARGS)
+test: env ## the whole default suite (ARGS="-k name" narrows it; WORKERS=4)
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(ARGS)
 
 check: env ## lint, strict types, import contracts, lock
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .

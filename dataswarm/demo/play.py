@@ -94,9 +94,13 @@ async def play(options: Options, console: Console) -> int:
                     await _act_one(stage)
                     await _act_two(stage)
                     await _judge(stage)
+                    screen.end()
+                    if not options.once and console.is_terminal and sys.stdin.isatty():
+                        await _linger(stage, console)
             except SwarmError as error:
                 story.problem = error.message
-        proof.show(console, story)
+        if not story.is_shown:
+            proof.show(console, story)
         if options.json is not None:
             options.json.write_text(json.dumps(story.as_json(), indent=2, default=str) + "\n", encoding="utf-8")
         if options.keep:
@@ -263,7 +267,7 @@ async def _act_two(stage: Stage) -> None:
     if fault.ending == "none":
         story.phase = "nothing should happen"
         await stage.cycle()
-        await stage.until("nothing should happen", lambda s: not any(int(r.get("live", 0)) for r in s.depth), 10)
+        await stage.until("nothing should happen", lambda s: not any(r["state"] == "leased" for r in s.depth), 10)
         return
     await _to_the_end(stage)
 
@@ -306,6 +310,16 @@ async def _judge(stage: Stage) -> None:
     )
     stage.story.grade = json.loads(told)
     await stage.look()
+
+
+async def _linger(stage: Stage, console: Console) -> None:
+    """Show the proof while the swarm still runs, so that its console can be looked at; until Enter."""
+    proof.show(console, stage.story)
+    stage.story.is_shown = True
+    file = stage.world.directory / "swarm" / "dataswarm.yaml"
+    console.print(f"\nThe swarm is still running: {stage.story.address}", highlight=False)
+    console.print(f"Look closer in another terminal: dataswarm show 1 --config {file}", highlight=False, soft_wrap=True)
+    await asyncio.to_thread(console.input, "Enter ends it. ")
 
 
 async def run(command: list[str], accepted: tuple[int, ...] = (0,)) -> str:

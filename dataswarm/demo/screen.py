@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import UTC, datetime
 from time import monotonic
 from types import TracebackType
 from typing import Self
@@ -46,8 +47,13 @@ class Screen:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.end()
+
+    def end(self) -> None:
+        """Give the terminal back; once is enough."""
         if self._live is not None:
-            self._live.__exit__(kind, error, trace)
+            self._live.stop()
+            self._live = None
 
     @property
     def console(self) -> Console:
@@ -95,13 +101,17 @@ class Screen:
 
     def _agents(self) -> RenderableType:
         table = Table(box=None, padding=(0, 2), show_header=True, header_style="dim")
-        for name in ("agent", "heartbeat", "lag", "tasks"):
+        for name in ("agent", "heartbeat", "behind by", "tasks"):
             table.add_column(name)
-        working = {str(row.get("agent")): row for row in self._story.seen.depth}
         for agent in self._story.seen.agents:
             alive = "[green]●[/green]" if agent.holder is not None else "[red]○[/red]"
-            row = working.get(agent.agent, {})
-            table.add_row(f"{alive} {agent.agent}", agent.host, str(agent.lag), str(row.get("live", 0)))
+            age = "" if agent.beat_at is None else f"{(datetime.now(UTC) - agent.beat_at).total_seconds():.0f} s ago"
+            at_work = sum(
+                int(row["count"])
+                for row in self._story.seen.depth
+                if row["agent"] == agent.agent and row["state"] in ("ready", "leased")
+            )
+            table.add_row(f"{alive} {agent.agent}", age, f"{agent.lag} events", str(at_work))
         return Panel(table, title="agents", title_align="left", border_style="dim")
 
     def _incident(self) -> RenderableType:

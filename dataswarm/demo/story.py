@@ -67,6 +67,7 @@ class Story:
     cycles: list[CycleReport] = field(default_factory=list)
     grade: Mapping[str, Any] = field(default_factory=dict)
     problem: str = ""
+    is_shown: bool = False  # was the proof printed already?
 
     @property
     def is_escalated(self) -> bool:
