@@ -16,6 +16,11 @@ from memory import migrate
 from memory.database import Database
 from memory.embedded import EmbeddedServer
 from tests.places import fresh_place
+from tests.stories.stage import copied, stage, trained_world
+from tests.stories.world import base_world, scheduler, team, world
+
+# Named here and nowhere else: a session's fixture that two folders import is made twice.
+__all__ = ["base_world", "copied", "scheduler", "stage", "team", "trained_world", "world"]
 
 # Stories start many processes: let them keep what they compile, or each pays for it again.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)

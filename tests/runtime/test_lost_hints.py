@@ -14,7 +14,7 @@ from memory import ledger
 from memory.database import Database
 from memory.records import NewObservation
 from tests.places import fresh_place
-from tests.runtime.proxy import proxied
+from tests.runtime.proxy import Proxy, proxied
 from tests.runtime.test_loops import eventually
 from tests.runtime.toys import Memo, Thinker, running
 
@@ -39,6 +39,11 @@ async def record(db: Database, depth: int) -> None:
 async def thought(memo: Memo, count: int) -> bool:
     """Have so many been considered?"""
     return len(memo.depths) >= count
+
+
+async def mended(proxy: Proxy, before: int) -> bool:
+    """Has somebody connected anew?"""
+    return proxy.connections > before
 
 
 async def test_swallowed_hints_cost_a_poll_and_lose_nothing(db: Database, place: Path) -> None:
@@ -72,6 +77,6 @@ async def test_a_cut_line_is_mended_and_what_came_meanwhile_is_found(db: Databas
             proxy.cut()
             await record(db, 2)
             await eventually(lambda: thought(memo, 2))
-            assert proxy.connections > before
+            await eventually(lambda: mended(proxy, before))
             assert swarm.listener.connected
     assert memo.depths == [1, 2]

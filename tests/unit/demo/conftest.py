@@ -9,9 +9,7 @@ import pytest
 
 from dataswarm.demo.world import World
 from tests.places import fresh_place
-from tests.stories.world import BaseWorld, base_world, scheduler, team, world
-
-__all__ = ["base_world", "scheduler", "team", "world"]
+from tests.stories.world import BaseWorld
 
 
 @pytest.fixture(scope="module")
