@@ -8,6 +8,7 @@ import socket
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import asdict
+from datetime import timedelta
 from uuid import UUID, uuid4
 
 import structlog
@@ -22,7 +23,7 @@ from agents.runtime.writing import Outgoing
 from config.errors import ConflictError, PermanentError, SwarmError, TransientError
 from config.settings import Settings
 from integrations.base import Channel, Integration, Message
-from memory import approvals, partitions, presence, remediations, timers
+from memory import approvals, clock, partitions, presence, recall, remediations, timers
 from memory.bus import HINT, Listener
 from memory.database import Database
 from memory.heartbeat import Heartbeat
@@ -30,6 +31,7 @@ from memory.records import RemediationState, Sensitivity, Task
 
 log = structlog.get_logger(__name__)
 HOUSEKEEPING_SECONDS = 30.0
+PARTITION_SECONDS = 3600.0
 CLEARANCES = {
     "public": Sensitivity.PUBLIC,
     "internal": Sensitivity.INTERNAL,
@@ -122,6 +124,7 @@ class Swarm:
         await self._reshape()
         keeping = asyncio.create_task(self._keep_house(stop), name="housekeeping")
         timing = asyncio.create_task(self._fire_timers(stop), name="timers")
+        parting = asyncio.create_task(self._keep_partitions(stop), name="partitions")
         log.info("swarm.up", agents=sorted(self.agents), sources=sorted(self.sources))
         self._started.set()
         try:
@@ -131,9 +134,9 @@ class Swarm:
             for _, told in self._loops.values():
                 told.set()
             loops = [loop for loop, _ in self._loops.values()]
-            for job in (keeping, timing):
+            for job in (keeping, timing, parting):
                 job.cancel()
-            await asyncio.gather(*loops, keeping, timing, return_exceptions=True)
+            await asyncio.gather(*loops, keeping, timing, parting, return_exceptions=True)
             await asyncio.to_thread(heartbeat.stop)
             with suppress(SwarmError):
                 async with self.database.transaction() as tx:
@@ -234,6 +237,17 @@ class Swarm:
                 sorted(self.agents),
             )
 
+    async def _keep_partitions(self, stop: asyncio.Event) -> None:
+        async def once() -> None:
+            days = self._retention()
+            await partitions.maintain(self.database, days)
+            now = await clock.now(self.database)
+            async with self.database.transaction(clearance=Sensitivity.CONFIDENTIAL) as tx:
+                for noun in ("observation", "decision"):
+                    await recall.forget(tx, [noun], now - timedelta(days=days[f"{noun}s"]))
+
+        await _every(PARTITION_SECONDS, stop, "partitions", once)
+
     def _retention(self) -> dict[str, int]:
         days = self.settings.retention
         return {
@@ -250,7 +264,6 @@ class Swarm:
     async def _keep_house(self, stop: asyncio.Event) -> None:
         async def once() -> None:
             await self._beat()
-            await partitions.maintain(self.database, self._retention())
             async with self.database.transaction() as tx:
                 for question in await approvals.expire(tx):
                     with suppress(ConflictError):  # the remedy went another way meanwhile
