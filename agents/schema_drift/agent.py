@@ -22,7 +22,7 @@ from agents.schema_drift.telling import KINDS, tell
 from agents.verdicts import Sensed
 from config.errors import SwarmError
 from integrations.base import Catalog, Integration, Warehouse
-from memory.records import JSON
+from memory.records import JSON, NewObservation
 
 log = structlog.get_logger(__name__)
 _MOST_GONE = 200
@@ -117,7 +117,14 @@ class SchemaDrift(Agent):
             open=told.open,
             invisible=catalog.invisible,
         )
-        return Sensed(told.observations, dump(now_known))
+        return Sensed(await _of_sources(told.observations, context), dump(now_known))
+
+
+async def _of_sources(observations: Sequence[NewObservation], context: Context) -> tuple[NewObservation, ...]:
+    """Without what a pipeline builds itself: that comes and goes with every build, and its breakage is the run's."""
+    wholes = {o.subject.whole for o in observations}
+    built = {w for w in wholes if any(a.scheme != w.scheme for a in await context.upstream(w))}
+    return tuple(o for o in observations if o.subject.whole not in built)
 
 
 def _comparable(
