@@ -145,7 +145,7 @@ def _forget_stale(directory: Path) -> None:
         pid = int(path.read_text(encoding="utf-8").split("\n", 1)[0])
     except (FileNotFoundError, ValueError):
         return
-    import psutil  # type: ignore[import-untyped]  # noqa: PLC0415 - comes with the server's package only
+    import psutil  # noqa: PLC0415 - comes with the server's package only
 
     try:
         name = psutil.Process(pid).name()
