@@ -18,14 +18,15 @@ Topic = Literal["escalation", "approval", "resolved", "info"]
 class AgentSettings(Section):
     """One agent: is it on, how far may it go, how often does it look, how much may it read, its own options.
 
-    `autonomy` and `every_seconds` of None leave it to the policy and to the agent. `options` are left out of the
-    representation because they may hold secrets.
+    `autonomy` and `every_seconds` of None leave it to the policy and to the agent. `limits` say how many tasks of a
+    kind may run at once, over all replicas. `options` are left out of the representation: they may hold secrets.
     """
 
     enabled: bool = True
     autonomy: Autonomy | None = None
     every_seconds: Annotated[float, Field(gt=0)] | None = None
     clearance: Literal["public", "internal", "confidential"] = "internal"
+    limits: dict[str, Annotated[int, Field(ge=1)]] = Field(default_factory=dict)
     options: dict[str, Any] = Field(default_factory=dict, repr=False)
 
 

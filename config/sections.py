@@ -1,17 +1,18 @@
-"""The parts of the configuration that say how the swarm itself runs: database, process, door, log, model, retention."""
+"""The parts of the configuration that say how the swarm itself runs: database, process, door, log, models, memory."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, SecretStr, field_validator
+from pydantic import Field, SecretStr, StringConstraints, field_validator, model_validator
 
 from config.section import Section
 
 Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1)]
 Days = Annotated[int, Field(ge=1)]
+KeyName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.-]+$", max_length=100)]
 
 
 class DatabaseSettings(Section):
@@ -60,6 +61,7 @@ class RuntimeSettings(Section):
         drain_seconds: how long a stopping process may finish what it began before it hands the rest back.
         heartbeat_url: an outbound dead man's switch, called while all is well.
         heartbeat_seconds: how often it is called.
+        restart_when_hung: end the process when its event loop stands still, so that its supervisor starts it anew.
         demo: says so wherever the process answers.
     """
 
@@ -71,6 +73,7 @@ class RuntimeSettings(Section):
     drain_seconds: Annotated[float, Field(ge=0)] = 20.0
     heartbeat_url: SecretStr | None = None
     heartbeat_seconds: Positive = 60.0
+    restart_when_hung: bool = True
     demo: bool = False
 
 
@@ -130,6 +133,68 @@ class ModelSettings(Section):
     max_tokens: Count = 50_000
     cost_limit_dollars: Annotated[float, Field(ge=0)] = 0.5
     timeout_seconds: Positive = 60.0
+
+
+class EmbeddingSettings(Section):
+    """The model that turns text into vectors; without a `name` recall goes by words alone, and is of full use.
+
+    Attributes:
+        name: provider and model, as `openai:text-embedding-3-small` or `sentence-transformers:all-MiniLM-L6-v2`.
+        base_url: any OpenAI-compatible address.
+        api_key: the provider's key.
+        dimensions: asked of the provider; its own choice by default.
+        batch: texts in one call.
+        timeout_seconds: the longest a call may take.
+    """
+
+    name: str | None = None
+    base_url: str | None = None
+    api_key: SecretStr | None = None
+    dimensions: Annotated[int, Field(ge=1, le=16_000)] | None = None
+    batch: Annotated[int, Field(ge=1, le=2048)] = 64
+    timeout_seconds: Positive = 60.0
+
+
+class KeySettings(Section):
+    """One key that wraps the data keys of confidential values: 32 bytes in base64, given or printed by a command."""
+
+    name: KeyName
+    secret: SecretStr | None = None
+    command: tuple[Annotated[str, Field(min_length=1)], ...] = ()
+
+    @model_validator(mode="after")
+    def _one_way(self) -> KeySettings:
+        if (self.secret is None) == (not self.command):
+            raise ValueError("a key needs either a secret (or secret_file) or a command, and not both")
+        return self
+
+
+class MemorySettings(Section):
+    """What is kept for whom.
+
+    Attributes:
+        shared_importance: observations of less importance stay with the agent that made them.
+        cache_seconds: the longest a fact read from this process's cache may be out of date.
+        files: folders of markdown searched together with the database.
+        sealing_key: which of `keys` wraps what is written now; the others open what was written before.
+        keys: all keys by name. Without any the embedded database makes one of its own beside its data; with a `url`
+            nothing confidential is written.
+    """
+
+    shared_importance: Annotated[float, Field(ge=0, le=1)] = 0.2
+    cache_seconds: Positive = 30.0
+    files: tuple[Path, ...] = ()
+    sealing_key: KeyName | None = None
+    keys: tuple[KeySettings, ...] = ()
+
+    @model_validator(mode="after")
+    def _known_key(self) -> MemorySettings:
+        names = [key.name for key in self.keys]
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(f"two keys are called {twice[0]!r}")
+        if (self.keys or self.sealing_key is not None) and self.sealing_key not in names:
+            raise ValueError("sealing_key should name one of keys")
+        return self
 
 
 class RetentionSettings(Section):

@@ -26,8 +26,11 @@ from config.policy import AssetRule, Autonomy, BudgetSettings, FreezeWindow, Pol
 from config.section import FlatSection, Section, entries_in
 from config.sections import (
     DatabaseSettings,
+    EmbeddingSettings,
     HttpSettings,
+    KeySettings,
     LoggingSettings,
+    MemorySettings,
     ModelSettings,
     RetentionSettings,
     RuntimeSettings,
@@ -43,9 +46,12 @@ __all__ = [
     "Catalogue",
     "ChannelSettings",
     "DatabaseSettings",
+    "EmbeddingSettings",
     "FreezeWindow",
     "HttpSettings",
+    "KeySettings",
     "LoggingSettings",
+    "MemorySettings",
     "ModelSettings",
     "OptionsOf",
     "PlaybookSettings",
@@ -77,6 +83,8 @@ class Settings(Section):
     http: HttpSettings = HttpSettings()
     logging: LoggingSettings = LoggingSettings()
     model: ModelSettings = ModelSettings()
+    embedding: EmbeddingSettings = EmbeddingSettings()
+    memory: MemorySettings = MemorySettings()
     policy: PolicySettings = PolicySettings()
     retention: RetentionSettings = RetentionSettings()
     agents: dict[Name, AgentSettings] = Field(default_factory=dict)
