@@ -53,7 +53,11 @@ class Integration(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A column. `type` is normalised (int4 → integer); `identity` is the engine's own (attnum), where it keeps one."""
+    """A column. `type` is normalised (int4 → integer); `identity` is the engine's own (attnum), where it keeps one.
+
+    `default` is the engine's text of it; `generated` that of a generated column's expression; `numbering` is `always`
+    or `by default` for an identity column. What an engine does not tell stays empty.
+    """
 
     name: str
     position: int
@@ -62,11 +66,47 @@ class Column:
     default: str | None = None
     identity: str | None = None
     comment: str = ""
+    generated: str = ""
+    numbering: str = ""
+    collation: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Constraint:
+    """A key or check: `kind` is primary_key, unique, foreign_key or check; `definition` the engine's own text."""
+
+    name: str
+    kind: str
+    columns: tuple[str, ...] = ()
+    definition: str = ""
+    references: str = ""
+    referenced: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Index:
+    """An index that is no constraint's own: columns or expressions in their order."""
+
+    name: str
+    columns: tuple[str, ...]
+    unique: bool = False
+    definition: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """What a role may do with a table, privileges sorted."""
+
+    role: str
+    privileges: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A table or view. `identity` is the engine's own (oid); `rows` the engine's estimate, -1 where unknown."""
+    """A table or view. `identity` is the engine's own (oid); `rows` the engine's estimate, -1 where unknown.
+
+    `definition` is a view's query, `partitioning` how a table is split; empty where the engine does not tell.
+    """
 
     schema: str
     name: str
@@ -75,11 +115,37 @@ class Table:
     identity: str | None = None
     rows: int = -1
     comment: str = ""
+    constraints: tuple[Constraint, ...] = ()
+    indexes: tuple[Index, ...] = ()
+    definition: str = ""
+    partitioning: str = ""
+    owner: str = ""
+    grants: tuple[Grant, ...] = ()
 
     @property
     def path(self) -> str:
         """`schema.name`, as assets name it."""
         return f"{self.schema}.{self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class Enumeration:
+    """A type with listed values, in their order."""
+
+    schema: str
+    name: str
+    values: tuple[str, ...]
+    identity: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NumberSequence:
+    """A sequence: its type, step and bounds; never its current value."""
+
+    schema: str
+    name: str
+    definition: str
+    identity: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +156,8 @@ class Catalog:
     taken_at: datetime
     fingerprint: str
     invisible: tuple[str, ...] = ()  # schemas configured but not visible to the role: never "dropped"
+    enumerations: tuple[Enumeration, ...] = ()
+    sequences: tuple[NumberSequence, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +195,7 @@ class Warehouse(Integration, Protocol):
     """Where tables live. Reading is done as the reader role, read-only and with time-outs; changing as the actor."""
 
     async def catalog(self) -> Catalog:
-        """Tables and columns in a bounded number of queries; takes no lock that blocks users."""
+        """Tables and all that belongs to them in a bounded number of queries; takes no lock that blocks users."""
 
     async def profile(self, table: str, *, columns: Sequence[str] | None = None, sketch: int = 0) -> Profile:
         """Row and null counts of `schema.table`; with `sketch` > 0 that many smallest keyed hashes a column."""
@@ -145,6 +213,14 @@ class Warehouse(Integration, Protocol):
 
     def quote(self, *names: str) -> str:
         """A dotted, quoted identifier."""
+
+
+@runtime_checkable
+class Fingerprinted(Protocol):
+    """A warehouse that can tell by one cheap query whether its structure may have changed."""
+
+    async def fingerprint(self) -> str:
+        """Another text whenever the catalog may be another; the same one after mere changes of rows."""
 
 
 # --- orchestrators ---------------------------------------------------------------------------------------------
