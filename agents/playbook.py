@@ -6,7 +6,7 @@ A playbook's check, apply, verify and undo stand side by side. Whatever changes 
 
 from __future__ import annotations
 
-from abc import ABC
+from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -241,18 +241,18 @@ class Playbook(ABC):
     def __init__(self, options: BaseModel | None = None) -> None:
         self.options: Any = options if options is not None else self.Options()
 
+    @abstractmethod
     async def check(self, case: Case, bench: Bench) -> Plan | Unfit:
         """Read-only: does it fit, what exactly would be done, what would it touch."""
-        raise NotImplementedError
 
+    @abstractmethod
     async def apply(self, case: Case, plan: Plan, bench: Bench) -> Payload:
         """Do it, every outside change through `bench.effect`. Returns what a human should know."""
-        raise NotImplementedError
 
+    @abstractmethod
     async def verify(self, case: Case, plan: Plan, applied: Payload, bench: Bench) -> Verification:
         """Take the failing signal again. The caller adds the invariants of the last good profile."""
-        raise NotImplementedError
 
+    @abstractmethod
     async def undo(self, case: Case, plan: Plan, bench: Bench) -> None:
         """Take it back, through `bench.effect` with the effects' inverses. Idempotent."""
-        raise NotImplementedError

@@ -17,6 +17,7 @@ from config.settings import Settings
 from config.watching import watch
 from dataswarm import __version__
 from dataswarm.members import Installed, Members, assemble, installed, part
+from dataswarm.sealing import vault_for
 from memory import migrate
 from memory.database import Database
 from memory.embedded import DATABASE, EmbeddedServer
@@ -69,6 +70,7 @@ class App:
         self.swarm: Swarm | None = None
         self.config_problem: ConfigError | None = None
         self.spent: Callable[[Spent], None] | None = None  # set by whoever counts what the model costs
+        self.on_hung: Callable[[], None] | None = None  # set by a service that is started anew when it ends
         self._only: Sequence[str] = ()
         self._made = asyncio.Event()
 
@@ -95,6 +97,9 @@ class App:
             prepare=settings.database.prepare,
             statement_timeout_seconds=settings.database.statement_timeout_seconds,
         )
+        database.vault = vault_for(settings)
+        if database.vault.is_open:
+            await asyncio.to_thread(lambda: database.vault.ring)  # a key that is missing or wrong is told now
         return cls(settings, where, database, installed())
 
     async def run(self, stop: asyncio.Event, *, only: Sequence[str] = (), config: Path | None = None) -> None:
@@ -112,6 +117,7 @@ class App:
             channels=members.channels,
             reasoner=members.reasoner,
             version=__version__,
+            on_hung=self.on_hung if self.settings.runtime.restart_when_hung else None,
         )
         self._made.set()
         watching = asyncio.create_task(self._follow(config), name="config") if config is not None else None

@@ -23,6 +23,8 @@ from dataswarm.members import Installed, Members, assemble, installed, part
 from integrations.base import Integration
 from memory import migrate, statements
 from memory.database import Database
+from memory.health import Health, health, pins_seen_by
+from memory.listener import Listener
 from memory.translation import translate
 
 SOURCE_SECONDS = 20.0
@@ -137,10 +139,37 @@ async def _database(settings: Settings) -> list[Line]:
     database = await Database.open(
         where.worker, application_name="dataswarm/doctor", pool_size=1, prepare=settings.database.prepare
     )
-    await database.close()
+    try:
+        async with database.transaction(durable=False) as tx:
+            found = await health(tx)
+    finally:
+        await database.close()
     most = settings.database.pool_size + 2
     lines.append(Line("database", True, f"the working role is as it should be; at most {most} connections a process"))
+    pins = await pins_seen_by(where.owner)  # an owner sees since when; the working role does not
+    lines += _health(found if pins is None else replace(found, pins=pins))
+    lines += await _notify(where.listen)
     return lines
+
+
+def _health(found: Health) -> list[Line]:
+    """What is wrong inside the database, or what was looked at."""
+    wrong = [Line("database", False, trouble.what, trouble.hint) for trouble in found.troubles]
+    kinds = {trouble.kind for trouble in found.troubles}
+    if "pinned" not in kinds:
+        wrong.append(Line("database", True, "nobody keeps old rows from being cleared"))
+    if "partitions" not in kinds:
+        days = min(found.horizon.values(), default=0)
+        wrong.append(Line("database", True, f"partitions are made {days} day(s) ahead"))
+    return wrong
+
+
+async def _notify(url: str) -> list[Line]:
+    """Does an echo come back where the swarm listens?"""
+    if await Listener(url).comes_through():
+        return [Line("database", True, "notifications come through")]
+    what = "NOTIFY does not come through: the swarm works by polling, slower but complete"
+    return [Line("database", None, what, "set database.listen_url to a direct address, past a transaction pooler")]
 
 
 async def _server(url: str, kind: str) -> list[Line]:

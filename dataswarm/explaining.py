@@ -63,6 +63,31 @@ async def explain(database: Database, settings: Settings, found: Installed, obse
     }
 
 
+def made(mind: type[Agent], settings: Settings) -> Agent:
+    """An agent as configured; it is asked, not run."""
+    return mind(mind.Options.model_validate(dict(settings.agent(mind.name).options)))
+
+
+def enabled_playbooks(settings: Settings, found: Installed) -> Mapping[str, Playbook]:
+    """The playbooks that may be used here."""
+    return {
+        name: cls(cls.Options.model_validate(dict(settings.playbook(name).options)))
+        for name, cls in found.playbooks.items()
+        if settings.playbook(name).enabled
+    }
+
+
+def pipelines_of(mind: type[Agent], settings: Settings, found: Installed) -> frozenset[str]:
+    """The configured sources an agent looks after, by what their integrations offer: none is opened."""
+    return frozenset(
+        name
+        for name, spec in settings.sources.items()
+        if spec.enabled
+        and (kind := found.integrations.get(spec.kind)) is not None
+        and any(_follows(kind, protocol) for protocol in mind.senses)
+    )
+
+
 class _Question:
     """One explanation: what is asked of memory, of agents and of policy."""
 
@@ -71,11 +96,7 @@ class _Question:
         self.settings = settings
         self.found = found
         self.now = now
-        self.playbooks: Mapping[str, Playbook] = {
-            name: cls(cls.Options.model_validate(dict(settings.playbook(name).options)))
-            for name, cls in found.playbooks.items()
-            if settings.playbook(name).enabled
-        }
+        self.playbooks = enabled_playbooks(settings, found)
 
     def window(self, agent: str) -> Window:
         clearance = CLEARANCES[self.settings.agent(agent).clearance]
@@ -110,7 +131,7 @@ class _Question:
             reaction: Json = {"agent": name, "reacts": not why_not, "why": why_not or "it watches this", "says": []}
             if not why_not:
                 verdicts, problem = await self.ask(name, mind, seen)
-                reaction["says"] = [_summary(v) for v in verdicts]
+                reaction["says"] = [summary(v) for v in verdicts]
                 reaction["why"] = problem or reaction["why"]
                 proposed += [v for v in verdicts if isinstance(v, Diagnose)]
             told.append(reaction)
@@ -134,20 +155,14 @@ class _Question:
             return f"it watches {watch.pattern} alone"
         if watch.scope is Scope.EVERYTHING:
             return ""
-        pipelines = {
-            name
-            for name, spec in self.settings.sources.items()
-            if spec.enabled
-            and (kind := self.found.integrations.get(spec.kind)) is not None
-            and any(_follows(kind, protocol) for protocol in mind.senses)
-        }
+        pipelines = pipelines_of(mind, self.settings, self.found)
         async with self.database.transaction(durable=False) as tx:
             below = {asset.source for asset in await lineage.downstream(tx, subject.whole)}
         return "" if below & pipelines else "no pipeline it looks after reads this"
 
     async def ask(self, name: str, mind: type[Agent], seen: Observation) -> tuple[Sequence[Verdict], str]:
         """What an agent would answer, and why it could not where it could not."""
-        agent = mind(mind.Options.model_validate(dict(self.settings.agent(name).options)))
+        agent = made(mind, self.settings)
         pointer = Reference("observation", seen.id)
         event = Event(0, 0, seen.at, f"observation.{seen.kind}", seen.subject, pointer)
         try:
@@ -243,7 +258,7 @@ def _follows(kind: type[Any], protocol: type[Any]) -> bool:
     return all(hasattr(kind, name) for name in wanted)
 
 
-def _summary(verdict: Verdict) -> str:
+def summary(verdict: Verdict) -> str:
     """A verdict in a line: what it is, and what it is about."""
     told: dict[str, Any] = {}
     for name in ("title", "cause", "playbook", "reason", "key", "subject", "task", "observation"):

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 
 from config.assets import Asset
+from config.draft import nearest
 from dataswarm.views import MOST, Json, plain
-from memory import bus, controls, effects, knowledge, ledger, recall, tasks
+from memory import bus, controls, effects, knowledge, ledger, presence, recall, task_lines, tasks
 from memory.database import Database
 from memory.records import Event, Task, TaskState
 
@@ -24,11 +26,35 @@ async def kill_switch(database: Database) -> Json:
 
 
 async def task_list(
-    database: Database, *, states: Sequence[TaskState], agent: str | None, kind: str | None, limit: int
+    database: Database,
+    *,
+    states: Sequence[TaskState],
+    agent: str | None = None,
+    kind: str | None = None,
+    subject: str | None = None,
+    since: datetime | None = None,
+    limit: int,
 ) -> list[Json]:
-    """Tasks in some states, newest first."""
+    """Tasks in some states, newest first, without payloads."""
     async with database.transaction(durable=False) as tx:
-        return [_task(t) for t in await tasks.list_(tx, states, agent, kind, limit)]
+        found = await task_lines.find(
+            tx, states=states, agent=agent, kind=kind, subject=subject, since=since, limit=limit
+        )
+        return [plain(line) for line in found]
+
+
+async def nothing_found(database: Database, agent: str | None, kind: str | None) -> str:
+    """What to say where a filter found no task: the name that was probably meant, or what there is."""
+    async with database.transaction(durable=False) as tx:
+        known = await task_lines.names(tx)
+        agents = {a.agent for a in await presence.all(tx)} | {name for name, _ in known}
+    if agent is not None and agent not in agents:
+        meant = nearest(agent, tuple(agents))
+        return f"no agent here is called {agent!r}" + (f"; did you mean {meant!r}?" if meant else "")
+    kinds = sorted({name for _, name in known})
+    if kind is not None and kind not in kinds:
+        return f"none of the kind {kind!r}; waiting, running or dead are {', '.join(kinds)}" if kinds else ""
+    return ""
 
 
 async def task(database: Database, id: int) -> Json | None:  # noqa: A002 - the column's name
@@ -46,13 +72,21 @@ def _task(found: Task) -> Json:
     return shown
 
 
-async def events(database: Database, *, topics: Sequence[str], limit: int) -> list[Json]:
-    """The newest events, oldest of them first."""
+async def events(
+    database: Database,
+    *,
+    topics: Sequence[str],
+    agent: str | None = None,
+    since: datetime | None = None,
+    limit: int,
+) -> list[Json]:
+    """The newest events, oldest of them first; with `agent`, only what may reach that agent."""
     async with database.transaction(durable=False) as tx:
-        return [_event(e) for e in await bus.tail(tx, topics=topics, limit=limit)]
+        return [event(e) for e in await bus.tail(tx, topics=topics, agent=agent, since=since, limit=limit)]
 
 
-def _event(event: Event) -> Json:
+def event(event: Event) -> Json:
+    """An event, a pointer to its row."""
     return {
         "id": event.id,
         "at": event.at.isoformat(),

@@ -21,6 +21,8 @@ from agents.reasoning import Spent
 from config.errors import SwarmError
 from dataswarm.readings import Readings, read
 from memory.database import Database
+from memory.figures import Figures, Spread
+from memory.health import Trouble
 
 log = structlog.get_logger(__name__)
 REFRESH_SECONDS = 5.0
@@ -41,6 +43,7 @@ class Local:
         leases_lost: tasks stopped because their lease was gone.
         has_config_problem: was the changed configuration refused?
         config: fingerprint of the configuration it runs.
+        figures: what it has counted of its coordination; None where nobody counts.
     """
 
     process: str
@@ -51,6 +54,7 @@ class Local:
     leases_lost: int
     has_config_problem: bool
     config: str
+    figures: Figures | None = None
 
 
 class Metrics:
@@ -84,6 +88,7 @@ class Metrics:
         self._readings: Readings | None = None
         self._read_at = clock()
         self._reading_seconds = 0.0
+        self._told: frozenset[Trouble] = frozenset()
         self.registry = CollectorRegistry()
         for own in (ProcessCollector, PlatformCollector, GCCollector):
             own(registry=self.registry)
@@ -136,6 +141,7 @@ class Metrics:
             try:
                 await self.refresh()
                 is_told = False
+                self._tell_troubles()
             except SwarmError as error:
                 if not is_told:
                     log.warning(
@@ -145,6 +151,15 @@ class Metrics:
             with suppress(TimeoutError):
                 async with asyncio.timeout(max(every, self._reading_seconds * PATIENCE)):
                     await stop.wait()
+
+    def _tell_troubles(self) -> None:
+        """Log what is wrong with the database when it begins, not with every reading."""
+        now = self._readings.troubles if self._readings is not None else ()
+        kinds = {trouble.kind for trouble in self._told}
+        for trouble in now:
+            if trouble.kind not in kinds:
+                log.warning("database.trouble", trouble=trouble.kind, what=trouble.what, hint=trouble.hint)
+        self._told = frozenset(now)
 
     def render(self, accept: str = "") -> tuple[bytes, str]:
         """The page as Prometheus asked for it, and its content type."""
@@ -179,11 +194,36 @@ def _own(local: Local) -> Iterator[Metric]:
     yield _gauge("dataswarm_tasks_running", "Tasks this process works on.", local.running)
     yield _counter("dataswarm_listener_gaps", "How often notifications stopped coming.", local.gaps)
     yield _counter("dataswarm_leases_lost", "Tasks stopped because their lease was gone.", local.leases_lost)
+    if local.figures is not None:
+        yield from _counted(local.figures)
+
+
+def _counted(figures: Figures) -> Iterator[Metric]:
+    yield _counter("dataswarm_listener_received", "Notifications that came in.", figures.received)
+    yield _counter("dataswarm_listener_catch_ups", "How often all looked for what a gap had hidden.", figures.catch_ups)
+    yield _counter("dataswarm_heartbeats", "Rounds in which leases of tasks were renewed.", figures.beats)
+    yield _counter("dataswarm_agent_leases_lost", "Agents that went to another process.", figures.agent_leases_lost)
+    yield _counter("dataswarm_tasks_started", "Tasks this process began.", figures.started)
+    yield _counter("dataswarm_tasks_finished", "Tasks this process finished.", figures.finished)
+    yield _counter("dataswarm_task_retries", "Attempts that failed and are made again.", figures.retried)
+    yield _spread("dataswarm_task_claim_seconds", "How long claiming took.", figures.claim)
+    yield _spread("dataswarm_task_pickup_seconds", "From a task being ready to its first line.", figures.pickup)
 
 
 def _gauge(name: str, meaning: str, value: float, **labels: str) -> Metric:
     family = Metric(name, meaning, "gauge")
     family.add_sample(name, labels, float(value))
+    return family
+
+
+def _spread(name: str, meaning: str, found: Spread) -> Metric:
+    family = Metric(name, meaning, "histogram")
+    reached = 0
+    for bound, count in zip((*map(str, found.bounds), "+Inf"), found.counts, strict=True):
+        reached += count
+        family.add_sample(f"{name}_bucket", {"le": bound}, float(reached))
+    family.add_sample(f"{name}_count", {}, float(reached))
+    family.add_sample(f"{name}_sum", {}, found.seconds)
     return family
 
 

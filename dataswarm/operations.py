@@ -12,7 +12,7 @@ from typing import Any, get_args
 from config.draft import nearest
 from config.errors import ConflictError, UsageError
 from dataswarm.views import plain
-from memory import approvals, controls, escalations, incidents, presence, remediations, tasks
+from memory import approvals, controls, escalations, incidents, presence, remediations, task_lines, tasks
 from memory.controls import Autonomy
 from memory.database import Database, Transaction
 from memory.records import (
@@ -265,51 +265,21 @@ async def _check_name(tx: Transaction, kind: str, name: str) -> None:
         )
 
 
-async def retry_task(database: Database, task_id: int, *, by: str) -> Json:
-    """Bring a task that failed for good back to life, with all its attempts.
-
-    Raises:
-        UsageError: there is no such task, or it has not failed for good.
-        ConflictError: a living task has its key by now.
-    """
-    async with database.transaction() as tx:
-        if not await tasks.redrive(tx, task_id):
-            found = await tasks.get(tx, task_id)
-            if found is None:
-                raise await _unknown_task(tx, task_id, (TaskState.FAILED,))
-            raise UsageError(
-                f"task {task_id} is {found.state.value}; only one that failed for good is tried again",
-                hint="`dataswarm tasks list --state failed` shows them",
-            )
-    return {"task_id": task_id, "state": TaskState.READY.value, "by": by}
-
-
-async def cancel_task(database: Database, task_id: int, *, by: str) -> Json:
-    """Cancel a task that is not finished; a worker in the middle of it can write nothing more.
-
-    Raises:
-        UsageError: there is no such task, or it is finished.
-    """
-    alive = (TaskState.READY, TaskState.LEASED, TaskState.SCHEDULED, TaskState.PARKED)
-    async with database.transaction() as tx:
-        if not await tasks.cancel(tx, task_id):
-            found = await tasks.get(tx, task_id)
-            if found is None:
-                raise await _unknown_task(tx, task_id, alive)
-            raise UsageError(f"task {task_id} is {found.state.value} already")
-    return {"task_id": task_id, "state": TaskState.CANCELLED.value, "by": by}
-
-
 async def unknown_incident(database: Database, incident_id: int) -> UsageError:
     """The error for an incident that is not there, naming the latest that are."""
     async with database.transaction(durable=False) as tx:
         return await _unknown_incident(tx, incident_id)
 
 
-async def unknown_task(database: Database, task_id: int) -> UsageError:
-    """The error for a task that is not there, naming the latest that are."""
+async def unknown_task(
+    database: Database, task_id: int, states: Collection[TaskState] = tuple(TaskState)
+) -> UsageError:
+    """The error for a task that is not there, naming the latest that are in some states."""
     async with database.transaction(durable=False) as tx:
-        return await _unknown_task(tx, task_id, tuple(TaskState))
+        known = _few(line.id for line in await task_lines.find(tx, states=tuple(states), limit=_FEW))
+    return UsageError(
+        f"there is no task {task_id}", hint=f"the latest are {known}" if known else "there is none of the kind"
+    )
 
 
 async def _incident(tx: Transaction, incident_id: int) -> Incident:
@@ -350,13 +320,6 @@ async def _unknown_remediation(tx: Transaction, remediation_id: int) -> UsageErr
     return UsageError(
         f"there is no remediation {remediation_id}",
         hint=f"the latest that can be taken back are {known}" if known else "none has been applied yet",
-    )
-
-
-async def _unknown_task(tx: Transaction, task_id: int, states: Collection[TaskState]) -> UsageError:
-    known = _few(t.id for t in await tasks.list_(tx, tuple(states), limit=_FEW))
-    return UsageError(
-        f"there is no task {task_id}", hint=f"the latest are {known}" if known else "there is none of the kind"
     )
 
 

@@ -7,13 +7,15 @@ from dataclasses import dataclass
 
 from prometheus_client.core import Metric
 
-from memory import clock, controls, measures, partitions, presence, tasks
+from memory import clock, controls, measures, presence, tasks
 from memory.database import Database
+from memory.health import KINDS, Health, Trouble, health
 from memory.histograms import BOUNDS, HISTOGRAMS
 from memory.measures import Histogram, Measures
 
 # What has no labels stands at 0 from the beginning: a first increment must be an increase, not a new series.
 ZEROS = ("dataswarm_incidents_reopened_total", "dataswarm_rework_total")
+SKIPPED = "dataswarm_events_skipped_total"
 MEANINGS: Mapping[str, str] = {
     "dataswarm_incidents_opened_total": "Incidents opened, over all replicas and all time.",
     "dataswarm_incidents_resolved_total": "Incidents ended, by how (auto, human, self_healed, …).",
@@ -28,13 +30,18 @@ MEANINGS: Mapping[str, str] = {
     "dataswarm_escalation_ratio": "Escalated of all incidents opened in the window; none, no sample.",
     "dataswarm_tasks": "Tasks that are not finished, and dead letters (state failed).",
     "dataswarm_task_oldest_seconds": "How long the oldest task that could run has been waiting.",
-    "dataswarm_bus_lag_events": "Events an agent has not considered yet, up to 1,000.",
+    "dataswarm_bus_lag_events": "Events an agent hears of and has not considered yet, up to 1,000.",
+    "dataswarm_events_skipped_total": "Events that retention dropped before an agent had read them.",
     "dataswarm_agent_up": "Does a process hold this agent's lease?",
     "dataswarm_agent_wanted": "Does a process that reported within a day have this agent enabled?",
     "dataswarm_agent_heartbeat_age_seconds": "Since the agent's holder last renewed its lease.",
     "dataswarm_processes": "Replicas that report in time, by the fingerprint of their configuration.",
     "dataswarm_processes_silent": "Replicas that stopped reporting without leaving.",
     "dataswarm_partition_horizon_seconds": "How far ahead a table's partitions are made.",
+    "dataswarm_pinned_xmin_age_seconds": "How long somebody has kept old rows from being cleared, as far as is known.",
+    "dataswarm_pinned_xmin_age_transactions": "Transactions begun since, while somebody keeps old rows.",
+    "dataswarm_table_dead_rows": "Rows of a hot table that wait to be cleared.",
+    "dataswarm_table_bytes": "Size of a hot table with its indexes.",
     "dataswarm_kill_switch_on": "Is everything outside forbidden by a human?",
     "dataswarm_approvals_pending": "Proposals that wait for a human's answer.",
     "dataswarm_escalations_pending": "Escalations nobody has acknowledged.",
@@ -52,10 +59,14 @@ SILENT_SECONDS = 120.0  # four missed reports
 
 @dataclass(frozen=True, slots=True)
 class Readings:
-    """What the rows say at one moment: totals, which stay true while the database is away, and states, which do not."""
+    """What the rows say at one moment: totals, which stay true while the database is away, and states, which do not.
+
+    `troubles`: what is wrong with the database itself.
+    """
 
     totals: tuple[Metric, ...]
     states: tuple[Metric, ...]
+    troubles: tuple[Trouble, ...] = ()
 
 
 async def read(database: Database) -> Readings:
@@ -70,7 +81,7 @@ async def read(database: Database) -> Readings:
         depth = await tasks.depth(tx)
         agents = await presence.all(tx)
         replicas = await presence.processes(tx)
-        horizon = await partitions.horizon(tx)
+        database_health = await health(tx)
         switch = await controls.kill_switch(tx)
     states = Families("gauge")
     for sample in counted.gauges:
@@ -87,10 +98,23 @@ async def read(database: Database) -> Readings:
             age = max(0.0, (now - agent.beat_at).total_seconds())
             states.add("dataswarm_agent_heartbeat_age_seconds", labels, age)
     _replicas(states, replicas)
-    for table, days in horizon.items():
-        states.add("dataswarm_partition_horizon_seconds", {"table": table}, days * DAY_SECONDS)
+    _health(states, database_health)
     states.add("dataswarm_kill_switch_on", {}, switch is not None)
-    return Readings(_totals(counted), states.all())
+    totals = _totals(counted, [agent.agent for agent in agents])
+    return Readings(totals, states.all(), tuple(database_health.troubles))
+
+
+def _health(states: Families, found: Health) -> None:
+    """A pin of each kind, 0 where there is none: an alert must see it go."""
+    for kind in KINDS:
+        pin = found.oldest(kind)
+        states.add("dataswarm_pinned_xmin_age_transactions", {"kind": kind}, pin.transactions if pin else 0)
+        states.add("dataswarm_pinned_xmin_age_seconds", {"kind": kind}, (pin.seconds or 0.0) if pin else 0.0)
+    for table in found.tables:
+        states.add("dataswarm_table_dead_rows", {"table": table.name}, table.dead)
+        states.add("dataswarm_table_bytes", {"table": table.name}, table.bytes)
+    for name, days in found.horizon.items():
+        states.add("dataswarm_partition_horizon_seconds", {"table": name}, days * DAY_SECONDS)
 
 
 class Families:
@@ -112,7 +136,7 @@ class Families:
         return tuple(self._found.values())
 
 
-def _totals(counted: Measures) -> tuple[Metric, ...]:
+def _totals(counted: Measures, agents: Iterable[str]) -> tuple[Metric, ...]:
     totals = Families("counter")
     for total in counted.counters:
         totals.add(total.name, total.labels, total.value)
@@ -120,6 +144,10 @@ def _totals(counted: Measures) -> tuple[Metric, ...]:
     for name in ZEROS:
         if name not in there:
             totals.add(name, {}, 0.0)
+    told = {total.labels.get("agent") for total in counted.counters if total.name == SKIPPED}
+    for agent in agents:
+        if agent not in told:
+            totals.add(SKIPPED, {"agent": agent}, 0.0)
     measured = {found.name: found for found in counted.histograms}
     return (*totals.all(), *(_histogram(measured.get(name) or _nothing(name)) for name in HISTOGRAMS))
 

@@ -167,6 +167,7 @@ class Health:
             leases_lost=swarm.workshop.lost if swarm.workshop is not None else 0,
             has_config_problem=self._app.config_problem is not None,
             config=self._app.settings.fingerprint,
+            figures=swarm.figures(),
         )
 
     async def _is_reachable(self) -> bool:

@@ -6,13 +6,15 @@ import asyncio
 import base64
 import binascii
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from config.errors import PermanentError, TransientError, UsageError
-from memory import bus
-from memory.bus import Cursor
+from memory import bus, reading
+from memory.bus import Cursor, ForeignCursorError
 from memory.database import Database
 from memory.listener import Listener, Wake
 from memory.records import Event
@@ -22,6 +24,65 @@ POLL_SECONDS = 5.0
 BLIND_POLL_SECONDS = 1.0  # where no notification can wake us
 MOST_STREAMS = 50
 NOBODY = ""  # reads what is addressed to everyone
+
+
+@dataclass(frozen=True, slots=True)
+class Followed:
+    """What following brought: events, or what is in the way (said once)."""
+
+    events: tuple[Event, ...] = ()
+    problem: str = ""
+
+
+async def begin(
+    database: Database,
+    *,
+    topics: Sequence[str],
+    agent: str | None = None,
+    since: datetime | None = None,
+    limit: int,
+) -> tuple[list[Event], Cursor]:
+    """The newest events and the cursor right behind them, out of one snapshot: nothing is missed, nothing comes twice.
+
+    Raises:
+        TransientError: the database is away.
+    """
+    async with reading.still(database) as tx:
+        cursor = await bus.now_cursor(tx)
+        found = await bus.tail(tx, topics=topics, agent=agent, since=since, limit=limit) if limit else []
+        return found, cursor
+
+
+async def follow(
+    database: Database, listener: Listener, cursor: Cursor, *, topics: Sequence[str], agent: str | None = None
+) -> AsyncIterator[Followed]:
+    """What is published after a cursor, for ever; a gap is caught up on, for the cursor stands still meanwhile.
+
+    Hints of the listener wake it; where none come through, it looks every second.
+    """
+    wake = listener.subscribe(bus.HINT)
+    is_away = False
+    try:
+        while True:
+            events: list[Event] = []
+            try:
+                async with database.transaction(durable=False) as tx:
+                    events, cursor = await bus.read(tx, cursor, topics=topics, agent=agent, limit=PAGE)
+                is_away = False
+            except TransientError as error:
+                if not is_away:
+                    yield Followed(problem=error.message)
+                is_away = True
+            except ForeignCursorError:
+                _, cursor = await begin(database, topics=topics, limit=0)
+                yield Followed(problem="the database was restored from another cluster: it goes on from now")
+                continue
+            if events:
+                yield Followed(tuple(events))
+            if len(events) < PAGE:
+                await wake.wait(POLL_SECONDS if listener.connected else BLIND_POLL_SECONDS)
+    finally:
+        listener.unsubscribe(wake)
 
 
 class Tail:
@@ -53,9 +114,7 @@ class Tail:
             raise TransientError(f"{MOST_STREAMS} streams are open already", hint="close a console, or try again")
         if last_seen:
             return [], _cursor(last_seen)
-        async with self._database.transaction(durable=False) as tx:
-            cursor = await bus.now_cursor(tx)
-            return (await bus.tail(tx, limit=newest) if newest else []), cursor
+        return await begin(self._database, topics=("*",), limit=newest)
 
     async def stream(self, first: list[Event], cursor: Cursor) -> AsyncIterator[bytes]:
         """The stream; ends when the process stops. An id is a cursor: a reader that comes back misses nothing."""

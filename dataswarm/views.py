@@ -15,6 +15,7 @@ from uuid import UUID
 
 from config.assets import Asset
 from config.settings import Settings
+from dataswarm.coordinating import coordination
 from memory import (
     approvals,
     clock,
@@ -28,6 +29,7 @@ from memory import (
     tasks,
 )
 from memory.database import Database, Transaction
+from memory.incidents import FailedTask
 from memory.measures import WINDOWS
 from memory.presence import Process
 from memory.records import (
@@ -46,6 +48,7 @@ from memory.records import (
 Json = dict[str, Any]
 MOST = 200
 BRIDGE = "compatibility-view"
+TAKING_BACK = "undo"
 _HELD = (EscalationState.PENDING, EscalationState.ACKNOWLEDGED)
 
 
@@ -75,7 +78,8 @@ async def status(database: Database, settings: Settings | None = None) -> Json:
     """How the swarm stands.
 
     Keys: source, at, agents, processes, tasks, incidents (open), approvals (pending), escalations (unanswered), ratio
-    (by window), kill_switch (None or its reason), caps, silences, planned_changes, compatibility_views (in force).
+    (by window), kill_switch (None or its reason), caps, silences, planned_changes, compatibility_views (in force),
+    coordination (what `coordinating.coordination` says of queue, bus and database).
     """
     now = await clock.now(database)
     async with database.transaction(durable=False) as tx:
@@ -99,6 +103,7 @@ async def status(database: Database, settings: Settings | None = None) -> Json:
             "silences": [plain(silence) for silence in await controls.silences(tx)],
             "planned_changes": [plain(change) for change in await controls.planned(tx)],
             "compatibility_views": [_bridge(r) for r in applied if r.playbook == BRIDGE],
+            "coordination": await coordination(tx, running),
         }
 
 
@@ -112,7 +117,9 @@ async def incident(database: Database, id: int) -> Json | None:  # noqa: A002 - 
     """Everything known about an incident; None where there is none.
 
     Beside its own fields: timeline, members, diagnoses, decisions (policy's with their trail), remediations (plan,
-    preview, undo_hint, effects, what policy said, what would have been done), approvals, escalations with packets.
+    preview, undo_hint, effects, what policy said, what would have been done, and why it was not taken back where that
+    was asked for in vain), failed_tasks (what failed for good: error, and how to try it again), approvals, escalations
+    with packets.
     """
     async with database.transaction(durable=False) as tx:
         found = await incidents.get(tx, id)
@@ -124,6 +131,7 @@ async def incident(database: Database, id: int) -> Json | None:  # noqa: A002 - 
         members = await incidents.members(tx, id)
         remedies = await remediations.of_incident(tx, id)
         known = {d.id for d in decided}
+        failed = await incidents.failed_tasks(tx, id)
         diagnoses = [d for d in decided if d.kind is DecisionKind.DIAGNOSIS]
         diagnoses += await _diagnoses(tx, [m for m in members if m.id not in known], remedies, known)
         return {
@@ -134,7 +142,8 @@ async def incident(database: Database, id: int) -> Json | None:  # noqa: A002 - 
             "members": await _members(tx, members),
             "diagnoses": [_decided(d) for d in sorted(diagnoses, key=lambda d: (d.at, d.id))],
             "decisions": [_decided(d) for d in decided if d.kind is not DecisionKind.DIAGNOSIS],
-            "remediations": [await _remedy(tx, r, decided) for r in remedies],
+            "remediations": [await _remedy(tx, r, decided, failed) for r in remedies],
+            "failed_tasks": [_dead(task) for task in failed],
             "approvals": [plain(a) for a in await _asked(tx, id)],
             "escalations": [_handed(e, with_packet=True) for e in await escalations.escalations(tx, id)],
         }
@@ -234,7 +243,23 @@ async def _members(tx: Transaction, members: Sequence[Reference]) -> list[Json]:
     return shown
 
 
-async def _remedy(tx: Transaction, remedy: Remediation, decided: Sequence[Decision]) -> Json:
+def _dead(task: FailedTask) -> Json:
+    shown: Json = plain(task)
+    return {**shown, "hint": f"dataswarm tasks retry {task.id}"}
+
+
+def _not_taken_back(remedy: Remediation, failed: Sequence[FailedTask]) -> Json | None:
+    """The last time it was to be taken back and was not. The task says it: whatever it died of, and nothing is lost."""
+    tried = [task for task in failed if (task.kind, task.remediation_id) == (TAKING_BACK, remedy.id)]
+    if not tried or remedy.state is RemediationState.UNDONE:
+        return None
+    last = max(tried, key=lambda task: (task.at, task.id))
+    return {"task_id": last.id, "at": plain(last.at), "error": last.error}
+
+
+async def _remedy(
+    tx: Transaction, remedy: Remediation, decided: Sequence[Decision], failed: Sequence[FailedTask]
+) -> Json:
     pointer = Reference("remediation", remedy.id)
     said = [d for d in decided if d.kind is DecisionKind.POLICY and pointer in d.evidence]
     shown: Json = plain(remedy)
@@ -244,6 +269,7 @@ async def _remedy(tx: Transaction, remedy: Remediation, decided: Sequence[Decisi
         "preview": str(remedy.plan.get("preview", "")),
         "undo_hint": str(remedy.plan.get("undo_hint", "")),
         "would_have": plain(remedy.result.get("would_have")),
+        "not_taken_back": _not_taken_back(remedy, failed),
         "policy": [
             {"at": plain(d.at), "said": d.rationale, "stage": d.cause, "trail": plain(d.payload.get("trail", []))}
             for d in said

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from memory.database import Database, Transaction
-from memory.records import Sensitivity
+from memory.records import Reference, Sensitivity
 
 MOST = 10_000
 _LONGEST = 500
@@ -44,6 +44,18 @@ class AccessLog:
         if len(self._noted) > MOST:
             self._noted.popleft()
             self.lost += 1
+
+    def searched(
+        self, who: str, query: str, found: Sequence[Reference], *, clearance: Sensitivity = Sensitivity.INTERNAL
+    ) -> None:
+        """Note a search, and each item it showed.
+
+        What is asked with the highest clearance may quote what it asks for: of such a question only the length is kept.
+        """
+        hidden = clearance >= Sensitivity.CONFIDENTIAL
+        self.note(who, "search", "memory", f"a question of {len(query)} characters" if hidden else query)
+        for reference in found:
+            self.note(who, "read", reference.noun, reference.id)
 
     async def flush(self) -> int:
         """Write what was noted, with the time of writing; how many.

@@ -6,6 +6,7 @@ times are taken before the commit, so `id > last` would lose what commits late. 
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -18,11 +19,19 @@ from memory.database import Transaction
 from memory.listener import Listener, Wake
 from memory.records import Event, Payload, Reference
 
-__all__ = ["Cursor", "Listener", "Wake", "between", "now_cursor", "publish", "read", "tail"]
+__all__ = [
+    "Cursor", "ForeignCursorError", "Listener", "Wake", "between", "now_cursor", "oldest", "publish", "read", "rebase",
+    "regex", "tail",
+]  # fmt: skip
 
+_log = logging.getLogger(__name__)
 HINT = "event"
 _TOPIC = re.compile(r"^[a-z][a-z0-9_]*(\.[a-zA-Z0-9_:-]+)+$")
 _SNAPSHOT = re.compile(r"^(\d+):(\d+):((?:\d+(?:,\d+)*)?)$")
+
+
+class ForeignCursorError(PermanentError):
+    """A cursor lies ahead of this server: it was made by another cluster, and `rebase` has not been called."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +105,7 @@ async def now_cursor(tx: Transaction) -> Cursor:
 
 
 async def read(
-    tx: Transaction, cursor: Cursor, *, topics: Sequence[str], agent: str, limit: int = 200
+    tx: Transaction, cursor: Cursor, *, topics: Sequence[str], agent: str | None, limit: int = 200
 ) -> tuple[list[Event], Cursor]:
     """The next events after a cursor, and the cursor after them.
 
@@ -105,10 +114,10 @@ async def read(
     that are not watched too.
 
     `topics` are shell patterns (`*` and `?`), `observation.*` say; what matches none is passed over, and so is
-    what is addressed to another agent than the reader `agent`.
+    what is addressed to another agent than the reader `agent`; None reads whatever it is addressed to.
 
     Raises:
-        PermanentError: the cursor comes from another cluster (a restored dump), where transactions are
+        ForeignCursorError: the cursor comes from another cluster (a restored dump), where transactions are
             numbered differently.
     """
     events: list[Event] = []
@@ -121,7 +130,7 @@ async def read(
 
 
 async def _page(
-    tx: Transaction, cursor: Cursor, patterns: list[str] | None, agent: str, limit: int
+    tx: Transaction, cursor: Cursor, patterns: list[str] | None, agent: str | None, limit: int
 ) -> tuple[list[Event], Cursor]:
     """One page out of one snapshot; the cursor keeps the snapshot while there may be more in it."""
     xmax, open_ = _parts(cursor.base)
@@ -140,9 +149,9 @@ async def _page(
     )
     target: str = rows[0]["snapshot"]
     if xmax > _parts(target)[0]:
-        raise PermanentError(
+        raise ForeignCursorError(
             "a cursor of the bus is ahead of this server: it comes from another cluster",
-            hint="after a restore, start the agents' cursors anew",
+            hint="after a restore, agents' cursors are rebased when the swarm starts; another reader begins anew",
         )
     events = [_event(row) for row in rows if row["id"] is not None]
     if len(events) < limit:
@@ -150,9 +159,41 @@ async def _page(
     return events, replace(cursor, target=target, after_xid=events[-1].xid, after_id=events[-1].id)
 
 
-async def tail(tx: Transaction, *, topics: Sequence[str] = ("*",), limit: int = 50) -> list[Event]:
-    """The newest events, oldest of them first; for consoles."""
-    rows = await tx.all("tail_events", patterns=_regexes(topics), limit=limit)
+async def rebase(tx: Transaction) -> dict[str, int]:
+    """Put cursors that another cluster left behind under this one's numbers: by agent, how many events it had unread.
+
+    After a restore transactions are numbered anew. What an agent had not read is told to it once more, addressed to
+    it alone and in the old order; what it had read stays read. All agents at once, for the old rows are renumbered
+    with them; whoever comes second finds nothing to do. Call it before anything is published after a restore; what
+    was published all the same is told to each agent where it is younger than the agent's last sign of life.
+    """
+    rows = await tx.all("rebase_bus")
+    if any(row["unread"] for row in rows):
+        tx.hint(HINT)
+    for row in rows:
+        _log.warning(
+            "a cursor of another cluster was rebased",
+            extra={"agent": row["moved"], "unread": row["unread"], "kept": "read events stay read"},
+        )
+    return {row["moved"]: row["unread"] for row in rows}
+
+
+async def oldest(tx: Transaction) -> datetime | None:
+    """When the oldest event that is kept was published; None where there is none."""
+    row = await tx.one("oldest_event")
+    return None if row is None else row["at"]
+
+
+async def tail(
+    tx: Transaction,
+    *,
+    topics: Sequence[str] = ("*",),
+    agent: str | None = None,
+    since: datetime | None = None,
+    limit: int = 50,
+) -> list[Event]:
+    """The newest events, oldest of them first; for consoles. With `agent`, only what may reach that agent."""
+    rows = await tx.all("tail_events", patterns=_regexes(topics), agent=agent, since=since, limit=limit)
     return [_event(row) for row in reversed(rows)]
 
 
@@ -200,6 +241,12 @@ def _regexes(patterns: Sequence[str]) -> list[str] | None:
     if "*" in patterns:
         return None
     return ["^" + "".join(_REGEX.get(part, re.escape(part)) for part in pattern) + "$" for pattern in patterns]
+
+
+def regex(topics: Sequence[str]) -> str | None:
+    """Shell patterns over topics as one regular expression of PostgreSQL; None for everything."""
+    found = _regexes(topics)
+    return None if found is None else "|".join(found)
 
 
 _REGEX = {"*": ".*", "?": "."}

@@ -1,30 +1,37 @@
 """The way into PostgreSQL: a bounded pool, transactions under a clearance, named statements, one map of errors.
 
-Everything goes through `Database.transaction`: BEGIN, SET LOCAL ROLE and the time limits in one round trip, which
-also works behind pgbouncer in transaction mode. Connections of a process: the pool, the listener, the heartbeat.
+Everything goes through `Database.transaction`: BEGIN, the role and the time limits travel with the first statement, in
+one round trip, which also works behind pgbouncer in transaction mode. A single statement (`Database.once`) takes its
+COMMIT and its hint along too. Connections of a process: the pool, the listener, the heartbeat.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+import logging
+import select
+import struct
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import Any
+from uuid import UUID
 
 import psycopg
-from psycopg.rows import dict_row
+from psycopg.rows import dict_row, tuple_row
 from psycopg.types.json import Jsonb
 from psycopg_pool import AsyncConnectionPool
 
 from config.assets import Asset
 from config.errors import SetupError, SwarmError, TransientError, UsageError
 from memory import statements
+from memory.envelopes import CLOSED, Vault
 from memory.hints import CHANNEL, Hints
 from memory.migrate import OLDEST_SERVER
 from memory.records import Sensitivity
 from memory.translation import translate
 
-__all__ = ["Connection", "Database", "Jsonb", "Transaction", "translate"]
+_log = logging.getLogger(__name__)
+__all__ = ["Connection", "Database", "Jsonb", "Numbers", "Tokens", "Transaction", "translate"]
 
 Connection = psycopg.AsyncConnection[dict[str, Any]]
 
@@ -36,10 +43,49 @@ class _AssetDumper(psycopg.adapt.Dumper):
         return str(obj).encode()
 
 
+class Numbers(list[int]):
+    """Whole numbers as a bigint[]: packed at once, where the driver goes through a list item by item."""
+
+
+class Tokens(list[UUID | None]):
+    """Tokens as a uuid[], packed at once."""
+
+
+def _packed(oid: int, items: Sequence[bytes]) -> bytes:
+    """PostgreSQL's binary form of an array of one dimension."""
+    if not items:
+        return struct.pack(">iii", 0, 0, oid)
+    return struct.pack(">iiiii", 1, 0, oid, len(items), 1) + b"".join(items)
+
+
+class _NumbersDumper(psycopg.adapt.Dumper):
+    format = psycopg.pq.Format.BINARY
+    oid = psycopg.adapters.types["int8"].array_oid
+
+    def dump(self, obj: Numbers) -> bytes:
+        pack = struct.Struct(">iq").pack
+        return _packed(psycopg.adapters.types["int8"].oid, [pack(8, number) for number in obj])
+
+
+class _TokensDumper(psycopg.adapt.Dumper):
+    format = psycopg.pq.Format.BINARY
+    oid = psycopg.adapters.types["uuid"].array_oid
+
+    def dump(self, obj: Tokens) -> bytes:
+        items = [b"\xff\xff\xff\xff" if token is None else b"\0\0\0\x10" + token.bytes for token in obj]
+        return _packed(psycopg.adapters.types["uuid"].oid, items)
+
+
 def _asset_or_json(connection: psycopg.AsyncConnection[Any]) -> None:
     """Dicts go in as jsonb, assets as text; both come back as Python's JSON and str."""
     connection.adapters.register_dumper(dict, psycopg.types.json.JsonbDumper)
     connection.adapters.register_dumper(Asset, _AssetDumper)
+    connection.adapters.register_dumper(Numbers, _NumbersDumper)
+    connection.adapters.register_dumper(Tokens, _TokensDumper)
+
+
+Row = tuple[Any, ...]
+After = Callable[["Transaction"], Awaitable[None]]
 
 
 class Transaction:
@@ -49,28 +95,35 @@ class Transaction:
         now: NULL in production (the server's clock); set by tests.
         clearance: what its role may read.
         durable: does its commit wait for the disk?
+        database: whose it is.
     """
 
     def __init__(
-        self,
-        connection: Connection,
-        named: Mapping[str, str],
-        now: datetime | None,
-        clearance: Sensitivity,
-        *,
-        durable: bool,
+        self, database: Database, connection: Connection, now: datetime | None, clearance: Sensitivity, *, durable: bool
     ) -> None:
+        self.database = database
         self._connection = connection
-        self._named = named
         self.now = now
         self.clearance = clearance
         self.durable = durable
         self.hints: list[str] = []
+        self.afterwards: list[After] = []
+        self.is_begun = False
 
-    async def _execute(self, name: str, parameters: dict[str, Any]) -> psycopg.AsyncCursor[dict[str, Any]]:
+    async def _execute(
+        self, name: str, parameters: dict[str, Any], *, is_hot: bool = False
+    ) -> psycopg.AsyncCursor[Any]:
         parameters.setdefault("now", self.now)
         try:
-            return await self._connection.execute(self._named[name], parameters)
+            while not self.is_begun:
+                try:
+                    return await self.database.begin(self, name, parameters, is_hot=is_hot)
+                except psycopg.OperationalError:
+                    # Nothing has happened yet, so a dead connection is simply replaced.
+                    if not self._connection.broken:
+                        raise
+                    self._connection = await self.database.replace(self._connection)
+            return await self.database.send(self._connection, name, parameters, is_hot=is_hot)
         except psycopg.Error as error:
             raise translate(error, statement=name) from None
 
@@ -84,6 +137,11 @@ class Transaction:
         cursor = await self._execute(name, parameters)
         return await cursor.fetchone()
 
+    async def rows(self, name: str, /, **parameters: Any) -> list[Row]:
+        """Every row as a tuple, fetched in binary: for what is read by the thousand."""
+        cursor = await self._execute(name, parameters, is_hot=True)
+        return await cursor.fetchall()
+
     async def run(self, name: str, /, **parameters: Any) -> int:
         """Execute a named statement; the number of rows it touched."""
         cursor = await self._execute(name, parameters)
@@ -93,6 +151,15 @@ class Transaction:
         """After the commit, tell listeners that there is something new. A pointer, never content."""
         self.hints.append(channel_payload)
 
+    def after(self, action: After) -> None:
+        """Once committed, do this in a transaction of its own, once however often it was asked for.
+
+        For what must not hold locks while this transaction goes on, and what somebody else does too, later, should
+        this process die in between. A failure there is logged and is no failure of this transaction.
+        """
+        if action not in self.afterwards:
+            self.afterwards.append(action)
+
 
 class Database:
     """The swarm's own database, as the worker sees it.
@@ -100,7 +167,8 @@ class Database:
     Attributes:
         clock: gives every transaction its `now`; None is the server's clock. Tests set it.
         url, listen_url: where the pool connects, and where LISTEN does (a direct address, not a transaction pooler).
-        marks: low-water marks of the claims of this process, by agent: a hint that may be dropped at any time.
+        vault: seals and opens what is confidential; closed until somebody gives it keys.
+        remembered: what modules keep for this database between calls; a hint that may be dropped at any time.
     """
 
     def __init__(
@@ -111,16 +179,11 @@ class Database:
         self.url = url
         self.listen_url = listen_url
         self.clock: Callable[[], datetime | None] = lambda: None
-        self.marks: dict[str, tuple[int, float]] = {}
-        limits = self._named["limit_time"].format(
-            milliseconds=int(timeout_seconds * 1000), idle=int(timeout_seconds * 2000)
-        )
-        self._begin = {
-            (level, durable): ";".join(
-                [self._named[f"begin_{level.name.lower()}"], limits, *([] if durable else [self._named["relax"]])]
-            )
-            for level in Sensitivity
-            for durable in (True, False)
+        self.vault: Vault = CLOSED
+        self.remembered: dict[str, Any] = {}
+        self._limits = {
+            "statement": f"{int(timeout_seconds * 1000)}ms",
+            "idle": f"{int(timeout_seconds * 2000)}ms",
         }
         self._hints = Hints(self._notify)
 
@@ -220,22 +283,82 @@ class Database:
                 knows whether it counted: what is repeated must carry a key.
             SwarmError: what the database refused, by `translate`.
         """
-        connection = await self._started(clearance, durable=durable)
+        connection = await self._borrowed()
+        transaction = Transaction(self, connection, self.clock(), clearance, durable=durable)
         try:
-            transaction = Transaction(connection, self._named, self.clock(), clearance, durable=durable)
             try:
                 yield transaction
-                await self._commit(connection, transaction)
+                if transaction.is_begun:
+                    await self._commit(transaction)
             except BaseException:
-                await _roll_back(connection)
+                await _roll_back(transaction._connection)  # noqa: SLF001 - the other half of this module's pair
                 raise
         except psycopg.Error as error:
             raise translate(error) from None
         finally:
-            await self._pool.putconn(connection)
+            await self._pool.putconn(transaction._connection)  # noqa: SLF001
+        for action in transaction.afterwards:
+            await self.follow(action)
 
-    async def _started(self, clearance: Sensitivity, *, durable: bool) -> Connection:
-        """A connection inside a fresh transaction. Nothing has happened yet, so a dead one is simply replaced."""
+    async def follow(self, action: After) -> None:
+        """Do what follows a commit, in a transaction of its own; a failure is logged, for others do it later too."""
+        try:
+            async with self.transaction(durable=False) as tx:
+                await action(tx)
+        except SwarmError as error:
+            _log.warning("what follows a commit failed, and is made up for later", extra={"error": error.code})
+
+    async def once(
+        self,
+        name: str,
+        parameters: dict[str, Any],
+        *,
+        hints: Callable[[list[Row]], Sequence[str]] | Sequence[str] = (),
+        clearance: Sensitivity = Sensitivity.INTERNAL,
+        durable: bool = True,
+    ) -> list[Row]:
+        """One statement as a transaction, in one round trip; its rows as tuples.
+
+        Args:
+            name: of the statement.
+            parameters: its own; `now` is added.
+            hints: told with the commit; or what gives them once the rows are known, told right behind it.
+            clearance: what its role may read.
+            durable: does its commit wait for the disk?
+
+        Raises:
+            TransientError: no connection, or it broke; nobody knows then whether the statement counted.
+            SwarmError: what the database refused.
+        """
+        parameters.setdefault("now", self.clock())
+        telling = () if callable(hints) else self._hints.offer(hints)
+        connection = await self._borrowed()
+        try:
+            async with connection.pipeline():
+                if telling:
+                    await connection.execute(self._named["begin"])
+                cursor = await self._enter(connection, name, parameters, clearance, durable=durable, is_hot=True)
+                if telling:  # a NOTIFY must not ride in the same transaction; without one the pipeline's end commits
+                    await connection.execute(self._named["commit"])
+                    await connection.execute(self._named["notify"], {"channel": CHANNEL, "payloads": telling})
+            rows: list[Row] = await cursor.fetchall() if cursor.description else []
+        except BaseException as error:
+            await _roll_back(connection)
+            if isinstance(error, psycopg.Error):
+                raise translate(error, statement=name) from None
+            raise
+        finally:
+            await self._pool.putconn(connection)
+        if callable(hints) and (found := hints(rows)):
+            self.tell(found)
+        return rows
+
+    def tell(self, payloads: Sequence[str]) -> None:
+        """Tell listeners in a moment, in a transaction of its own."""
+        self._hints.later(payloads)
+
+    async def _borrowed(self) -> Connection:
+        """A connection that was not cut while it lay idle."""
         for _ in range(self._pool.max_size + 1):
             try:
                 connection = await self._pool.getconn()
@@ -244,21 +367,60 @@ class Database:
                     f"no connection to the database became free: {type(error).__name__}",
                     hint="is the server up, and pool_size large enough?",
                 ) from None
-            try:
-                await connection.execute(self._begin[clearance, durable])
-            except BaseException as error:
-                broken = connection.broken
-                await _roll_back(connection)
-                await self._pool.putconn(connection)
-                if isinstance(error, psycopg.OperationalError) and broken:
-                    continue
-                if isinstance(error, psycopg.Error):
-                    raise translate(error) from None
-                raise
-            return connection
+            if not _is_cut(connection):
+                return connection
+            await connection.close()
+            await self._pool.putconn(connection)
         raise TransientError("the database closed every connection", hint="it is restarting, perhaps")
 
-    async def _commit(self, connection: Connection, transaction: Transaction) -> None:
+    async def replace(self, connection: Connection) -> Connection:
+        """Another connection for one that is dead."""
+        await connection.close()
+        await self._pool.putconn(connection)
+        return await self._borrowed()
+
+    async def begin(
+        self, tx: Transaction, name: str, parameters: dict[str, Any], *, is_hot: bool
+    ) -> psycopg.AsyncCursor[Any]:
+        """Begin a transaction with its first statement."""
+        connection = tx._connection  # noqa: SLF001
+        try:
+            async with connection.pipeline():
+                await connection.execute(self._named["begin"])
+                enter = self._enter(connection, name, parameters, tx.clearance, durable=tx.durable, is_hot=is_hot)
+                cursor = await enter
+        except psycopg.Error:
+            tx.is_begun = not connection.broken  # a cut line shows when the pipeline ends: nothing has begun then
+            raise
+        tx.is_begun = True
+        return cursor
+
+    async def _enter(
+        self,
+        connection: Connection,
+        name: str,
+        parameters: dict[str, Any],
+        clearance: Sensitivity,
+        *,
+        durable: bool,
+        is_hot: bool,
+    ) -> psycopg.AsyncCursor[Any]:
+        role = {"role": f"dataswarm_{clearance.name.lower()}", **self._limits}
+        await connection.execute(self._named["enter" if durable else "enter_relaxed"], role)
+        return await self.send(connection, name, parameters, is_hot=is_hot)
+
+    async def send(
+        self, connection: Connection, name: str, parameters: dict[str, Any], *, is_hot: bool
+    ) -> psycopg.AsyncCursor[Any]:
+        """Send a named statement; `is_hot`: its rows come as tuples, in binary."""
+        if is_hot:
+            cursor = connection.cursor(binary=True, row_factory=tuple_row)
+            await cursor.execute(self._named[name], parameters)
+            return cursor
+        return await connection.execute(self._named[name], parameters)
+
+    async def _commit(self, transaction: Transaction) -> None:
+        connection = transaction._connection  # noqa: SLF001
         payloads = self._hints.offer(transaction.hints) if transaction.hints else []
         if not payloads:
             await connection.execute(self._named["commit"])
@@ -276,6 +438,15 @@ class Database:
         """Send the last hints and give every connection back."""
         await self._hints.flush()
         await self._pool.close()
+
+
+def _is_cut(connection: Connection) -> bool:
+    """An idle server says nothing: whatever can be read is its farewell."""
+    if connection.closed:
+        return True
+    farewell = select.poll()
+    farewell.register(connection.pgconn.socket, select.POLLIN)
+    return bool(farewell.poll(0))
 
 
 async def _roll_back(connection: Connection) -> None:

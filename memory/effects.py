@@ -5,6 +5,7 @@ On resume an effect found `intended` has an unknown outcome: it is probed, not r
 
 from __future__ import annotations
 
+import json
 from typing import Literal
 
 from config.assets import Asset
@@ -47,12 +48,13 @@ async def intend(
     """
     if not tx.durable:
         raise UsageError("an intent must be on disk: open the transaction with durable=True")
-    encode(intent, "intent")
+    # As it comes back from the database: a tuple is a list there, and a resume must not take that for another intent.
+    wanted = json.loads(encode(intent, "intent"))
     encode(inverse, "inverse")
     await fence(tx, task)
     known = await tx.one("find_effect", task_id=task.id, step=step)
     if known is not None:
-        if (known["target"], known["intent"]) != (str(target), dict(intent)):
+        if (known["target"], known["intent"]) != (str(target), wanted):
             raise ConflictError(f"step {step} of task {task.id} intended something else before")
         return _effect(known)
     row = await tx.one(

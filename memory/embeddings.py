@@ -14,6 +14,7 @@ from memory import forms
 from memory.database import Transaction
 
 LEASE_SECONDS = 120.0
+COUNTED_UP_TO = 100_000  # pending texts are counted no further: a metric must stay cheap
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,8 +27,20 @@ class Waiting:
 
 
 @dataclass(frozen=True, slots=True)
+class Model:
+    """A model whose vectors are kept; `state` is serving (at most one) or filling."""
+
+    name: str
+    dimensions: int
+    state: str
+
+
+@dataclass(frozen=True, slots=True)
 class Coverage:
-    """How far a model has come. `oldest_pending_seconds` is None when nothing waits."""
+    """How far a model has come. `oldest_pending_seconds` is None when nothing waits.
+
+    `embedded` is the server's estimate above 100,000, and `pending` and `failing` are counted up to that.
+    """
 
     model: str
     embedded: int
@@ -51,6 +64,24 @@ async def add_model(tx: Transaction, model: str, dimensions: int) -> bool:
         raise UsageError(f"{model} has {known[model]} dimensions here, not {dimensions}")
     row = await tx.one("add_embedding_model", model=model, dimensions=dimensions)
     return bool(row and row["added"])
+
+
+async def models(tx: Transaction) -> dict[str, Model]:
+    """The models there are, by name."""
+    return {row["name"]: Model(**row) for row in await tx.all("embedding_models")}
+
+
+async def settle(tx: Transaction, model: str, share: float) -> bool:
+    """Let a model serve once it has embedded this share of all texts; True where it begins to now.
+
+    The models before it go, with their vectors.
+    """
+    wanted = forms.share(share, "share")
+    row = await tx.one("embedding_share", model=model)
+    if row is None or row["state"] == "serving" or row["share"] < wanted:
+        return False
+    served = await tx.one("serve_embedding_model", model=model)
+    return bool(served and served["began"])
 
 
 async def claim(
@@ -92,7 +123,7 @@ async def fail(tx: Transaction, model: str, claimed: Sequence[Waiting], error: s
 
 async def coverage(tx: Transaction) -> list[Coverage]:
     """How far each model has come."""
-    return [Coverage(**row) for row in await tx.all("embedding_coverage")]
+    return [Coverage(**row) for row in await tx.all("embedding_coverage", most=COUNTED_UP_TO)]
 
 
 def vector_text(vector: Sequence[float]) -> str:

@@ -6,7 +6,7 @@ import re
 
 from config.assets import Asset
 from config.errors import ConflictError, UsageError
-from memory import forms
+from memory import forms, totals
 from memory.bus import publish
 from memory.counters import count
 from memory.database import Transaction
@@ -46,6 +46,7 @@ async def escalate(tx: Transaction, incident_id: int, reason: str, packet: Paylo
     if row is None:
         raise UsageError(f"there is no incident {incident_id}")
     await count(tx, "dataswarm_escalations_total", {"reason": label(reason)})
+    await totals.escalated(tx, incident_id)
     await publish(tx, "escalation.pending", Asset.parse(row["subject"]), Reference("escalation", row["id"]))
     return _escalation(row)
 

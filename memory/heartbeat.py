@@ -1,8 +1,9 @@
 """Renews the leases of running tasks from a thread and a connection of its own.
 
 A blocked event loop does not lose leases at once, nor keep them for ever: after `loop_grace_seconds` without a tick
-the renewal stops, so a hung process gives up its work. A task past its deadline is not renewed either. Whose lease is
-lost, or can no longer be known to be held, is reported into the loop.
+the renewal stops, so a hung process gives up its work, and a service has itself ended, to be started anew by whoever
+watches over it. A task past its deadline is not renewed either. Whose lease is lost, or can no longer be known to be
+held, is reported into the loop.
 """
 
 from __future__ import annotations
@@ -10,9 +11,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
+import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -24,7 +27,17 @@ from memory.records import Task
 
 _log = logging.getLogger(__name__)
 BEATS_A_LEASE = 3
-_ROLE = "begin_internal"
+EXIT_HUNG = 70  # EX_SOFTWARE of sysexits.h: a bug hung the process; systemd and compose start it again
+
+
+def end_process() -> None:
+    """End a process whose event loop hangs, at once: nothing in it can be trusted to clean up.
+
+    For `on_hung` of a service that is started anew by systemd, compose or Kubernetes. Exit status 70.
+    """
+    _log.critical("the event loop hangs; the process ends, to be started anew", extra={"exit": EXIT_HUNG})
+    logging.shutdown()
+    os._exit(EXIT_HUNG)
 
 
 @dataclass(slots=True)
@@ -32,6 +45,7 @@ class _Watched:
     token: UUID | None
     deadline: float
     held_until: float
+    allowed: float
 
 
 class Heartbeat:
@@ -43,6 +57,8 @@ class Heartbeat:
         lease_seconds: how long a lease lasts; a third of it between beats.
         loop_grace_seconds: how long the loop may be silent before leases are given up; None: two leases.
         on_lost: called in the loop with the id of a task that is no longer ours: cancel its handler.
+        on_hung: called once, in the heartbeat's thread, when leases are given up because the loop does not tick
+            (`end_process`, say).
 
     Attributes:
         beats, lost: how many, for metrics.
@@ -56,6 +72,7 @@ class Heartbeat:
         lease_seconds: float,
         loop_grace_seconds: float | None = None,
         on_lost: Callable[[int], None],
+        on_hung: Callable[[], None] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._url = url
@@ -63,6 +80,7 @@ class Heartbeat:
         self._lease = lease_seconds
         self._grace = loop_grace_seconds if loop_grace_seconds is not None else 2 * lease_seconds
         self._on_lost = on_lost
+        self._on_hung = on_hung
         self._clock = clock
         self._watched: dict[int, _Watched] = {}
         self._guard = threading.Lock()
@@ -83,14 +101,27 @@ class Heartbeat:
 
     def watch(self, task: Task) -> None:
         """Renew this task from now on, until it is forgotten, lost, or past its deadline."""
-        now = self._clock()
-        with self._guard:
-            self._watched[task.id] = _Watched(task.token, now + task.deadline_seconds, now + self._lease)
+        self.hold([task])
+        self.begin(task.id)
 
-    def forget(self, task_id: int) -> None:
-        """The task is finished; renew it no more."""
+    def hold(self, tasks: Iterable[Task]) -> None:
+        """Renew these, claimed and not begun: their deadlines do not run yet."""
+        until = self._clock() + self._lease
+        held = {task.id: _Watched(task.token, math.inf, until, task.deadline_seconds) for task in tasks}
         with self._guard:
-            self._watched.pop(task_id, None)
+            self._watched.update(held)
+
+    def begin(self, task_id: int) -> None:
+        """A task that is held is being worked on from now on: its deadline runs."""
+        watched = self._watched.get(task_id)
+        if watched is not None:
+            watched.deadline = self._clock() + watched.allowed
+
+    def forget(self, *task_ids: int) -> None:
+        """These are finished; renew them no more."""
+        with self._guard:
+            for task_id in task_ids:
+                self._watched.pop(task_id, None)
 
     def stop(self) -> None:
         """Stop beating and close the connection; leases run out by themselves."""
@@ -122,6 +153,9 @@ class Heartbeat:
         if now - self._ticked > self._grace:
             _log.error("the event loop does not tick; leases are given up", extra={"worker": str(self._worker)})
             renewable: dict[int, _Watched] = {}
+            if self._on_hung is not None:
+                hung, self._on_hung = self._on_hung, None
+                hung()
         else:
             renewable = {id_: task for id_, task in watched.items() if id_ not in overdue}
         held = self._renew(renewable) if renewable else {}
@@ -150,18 +184,22 @@ class Heartbeat:
                     prepare_threshold=None,
                     tcp_user_timeout=int(self._lease * 1000),
                 )
-            self._connection.execute(f"{session[_ROLE]};{session['relax']}".encode())
-            cursor = self._connection.execute(
-                statements.load("tasks")["renew_tasks"],
-                {
-                    "ids": ordered,
-                    "tokens": [tasks[id_].token for id_ in ordered],
-                    "lease_seconds": self._lease,
-                    "now": None,
-                },
-            )
+            limit = f"{int(self._lease * 1000)}ms"
+            role = {"role": "dataswarm_internal", "statement": limit, "idle": limit}
+            with self._connection.pipeline():
+                self._connection.execute(session["begin"])
+                self._connection.execute(session["enter_relaxed"], role)
+                cursor = self._connection.execute(
+                    statements.load("tasks")["renew_tasks"],
+                    {
+                        "ids": ordered,
+                        "tokens": [tasks[id_].token for id_ in ordered],
+                        "lease_seconds": self._lease,
+                        "now": None,
+                    },
+                )
+                self._connection.execute(session["commit"])
             held: dict[int, bool] = dict(cursor.fetchall())
-            self._connection.execute(session["commit"])
         except (psycopg.Error, OSError) as error:
             _log.warning("a heartbeat failed and is tried again", extra={"error": type(error).__name__})
             if self._connection is not None:

@@ -39,6 +39,13 @@ class Hints:
         self._rest()
         return list(dict.fromkeys(payloads))
 
+    def later(self, payloads: Sequence[str]) -> None:
+        """Send these in a transaction of their own, now or within two milliseconds."""
+        self._pending.update(dict.fromkeys(payloads))
+        if not self._resting:
+            self._rest()
+            self._task = asyncio.get_running_loop().create_task(self.flush())
+
     def _rest(self) -> None:
         self._resting = True
         asyncio.get_running_loop().call_later(APART_SECONDS, self._wake)

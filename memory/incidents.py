@@ -1,24 +1,24 @@
 """Incidents: observations with one root, from opening to a measured end.
 
 At most one is open per fingerprint. A state changes only from the expected one, along the legal transitions of
-`records.INCIDENT_TRANSITIONS`, each with its row in the timeline, its event `incident.<state>` and its count.
+`transitions.INCIDENT`, each with its row in the timeline, its event `incident.<state>` and its count.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TypedDict
 
 from config.assets import Asset
 from config.errors import ConflictError, UsageError
-from memory import forms
+from memory import forms, totals, transitions
 from memory.bus import publish
 from memory.counters import count
 from memory.database import Transaction
 from memory.histograms import DETECT, RESOLVE, observe
 from memory.records import (
-    INCIDENT_TRANSITIONS,
     Incident,
     IncidentState,
     Payload,
@@ -29,7 +29,27 @@ from memory.records import (
 )
 
 REOPENS_WITHIN = timedelta(hours=24)
-_ENDED = (IncidentState.RESOLVED, IncidentState.CLOSED)
+
+
+@dataclass(frozen=True, slots=True)
+class FailedTask:
+    """A dead letter about an incident.
+
+    Attributes:
+        at: when it failed for the last time.
+        attempt: how often it was tried.
+        error: code and message, and what to do next where that is known.
+        remediation_id: the remedy it was to carry out or to take back; None for any other task.
+    """
+
+    id: int
+    agent: str
+    kind: str
+    subject: Asset
+    at: datetime
+    attempt: int
+    error: str
+    remediation_id: int | None
 
 
 class Ratio(TypedDict):
@@ -83,7 +103,7 @@ async def open_or_join(
     row = await tx.one("reopen_incident", **common, seconds=max(0.0, reopen_within.total_seconds()))
     before = row["before"] if row else None
     if row is not None:
-        await _count_reopening(tx)
+        await _count_reopening(tx, row["id"], Resolution(row["ended"]))
     else:
         row = await tx.one(
             "open_incident",
@@ -95,6 +115,7 @@ async def open_or_join(
         )
         assert row is not None  # noqa: S101 - INSERT … RETURNING without a condition has one row
         await count(tx, "dataswarm_incidents_opened_total", {"kind": kind, "severity": severity.value})
+        await totals.opened(tx)
         await observe(tx, DETECT, (row["opened_at"] - row["started_at"]).total_seconds())
     incident = _incident(row)
     await add_members(tx, incident.id, members)
@@ -102,9 +123,10 @@ async def open_or_join(
     return incident, True
 
 
-async def _count_reopening(tx: Transaction) -> None:
+async def _count_reopening(tx: Transaction, id: int, ended: Resolution) -> None:  # noqa: A002 - the column's name
     await count(tx, "dataswarm_incidents_reopened_total", {})
     await count(tx, "dataswarm_rework_total", {})
+    await totals.ended(tx, id, ended, by=-1)
 
 
 async def _note(tx: Transaction, incident: Incident, before: str | None, by: str, reason: str) -> None:
@@ -159,10 +181,10 @@ async def move(
         ConflictError: it is not in the state `before` (any more).
         UsageError: no such incident, an illegal transition, or a resolution that is missing, out of place or untrue.
     """
-    if after not in INCIDENT_TRANSITIONS[before]:
+    if after not in transitions.INCIDENT[before]:
         raise UsageError(
             f"an incident does not go from {before} to {after}",
-            hint=f"from {before} it goes to {', '.join(sorted(INCIDENT_TRANSITIONS[before]))}",
+            hint=f"from {before} it goes to {', '.join(sorted(transitions.INCIDENT[before]))}",
         )
     written = forms.dumped(details or {}, "details")
     row = await tx.one("lock_incident", id=id)
@@ -170,12 +192,13 @@ async def move(
         raise UsageError(f"there is no incident {id}")
     if row["state"] != before:
         raise ConflictError(f"incident {id} is {row['state']}, not {before}")
-    ends_here = after in _ENDED and before not in _ENDED
+    ends_here = after in transitions.ENDED and before not in transitions.ENDED
     if ends_here != (resolution is not None):
         raise UsageError(
             f"incident {id}: say how it ended" if ends_here else f"incident {id}: it does not end by being {after}",
             hint=f"resolution is one of {', '.join(Resolution)}, given when an incident is resolved or closed",
         )
+    ended = row["resolution"]
     if resolution is Resolution.AUTO:
         await _prove_auto(tx, id, first_clean_at or row["first_clean_at"])
     row = await tx.one(
@@ -192,8 +215,8 @@ async def move(
     incident = _incident(row)
     if ends_here:
         await _count_end(tx, incident)
-    elif before in _ENDED and incident.state.is_open:
-        await _count_reopening(tx)
+    elif before in transitions.ENDED and incident.state.is_open:
+        await _count_reopening(tx, id, Resolution(ended))
     await _note(tx, incident, before.value, by, reason)
     return incident
 
@@ -223,6 +246,7 @@ async def _count_end(tx: Transaction, incident: Incident) -> None:
     await count(tx, "dataswarm_incidents_resolved_total", labels)
     if incident.first_clean_at is not None:
         await observe(tx, RESOLVE, (incident.first_clean_at - incident.started_at).total_seconds())
+    await totals.ended(tx, incident.id, incident.resolution, by=1)
 
 
 async def annotate(
@@ -272,6 +296,13 @@ async def timeline(tx: Transaction, id: int) -> list[Transition]:  # noqa: A002 
     ]
 
 
+async def failed_tasks(tx: Transaction, id: int) -> list[FailedTask]:  # noqa: A002 - the column's name
+    """What was to be done about it and failed for good, oldest first; one that is tried again is not among them."""
+    return [
+        FailedTask(**{**row, "subject": Asset.parse(row["subject"])}) for row in await tx.all("incident_failed", id=id)
+    ]
+
+
 async def members(tx: Transaction, id: int) -> list[Reference]:  # noqa: A002 - the column's name
     """What belongs to it, in the order it was added."""
     return [Reference(row["noun"], row["ref"]) for row in await tx.all("incident_members", id=id)]
@@ -282,9 +313,12 @@ async def ratio(tx: Transaction, window: timedelta | None) -> Ratio:
 
     False positives and duplicates are taken out of both sides.
     """
-    seconds = None if window is None else window.total_seconds()
-    row = await tx.one("auto_resolution", seconds=seconds) or {"auto": 0, "final": 0}
-    auto, final = int(row["auto"]), int(row["final"])
+    if window is None:
+        total = await totals.read(tx)
+        auto, final = total.auto, total.final
+    else:
+        row = await tx.one("auto_resolution", seconds=window.total_seconds()) or {"auto": 0, "final": 0}
+        auto, final = int(row["auto"]), int(row["final"])
     return {"auto": auto, "final": final, "ratio": auto / final if final else None}
 
 

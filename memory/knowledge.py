@@ -1,7 +1,8 @@
 """Knowledge: facts with versions, on branches; and what was learned from remedies.
 
 A fact is a subject, a predicate and an object. It is replaced only where its version is the one that was read, and
-every version stays in its history. Reads by key are exact: as of now, of a time, or on a branch.
+every version stays in its history. Reads by key are exact: as of now, of a time, or on a branch. Confidential
+objects are sealed before they leave this process (`envelopes.py`).
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import Any
 
 from config.assets import Asset
 from config.errors import ConflictError, UsageError
-from memory import forms
+from memory import envelopes, forms
 from memory.database import Transaction
 from memory.records import JSON, Fact, Learning, Payload, Reference, Sensitivity
 
@@ -44,6 +45,7 @@ async def assert_fact(
     Raises:
         ConflictError: another version is there; names both.
         PolicyError: the fact, or what it would replace, is above the clearance of the transaction.
+        SetupError: it is confidential, and the key to seal it with is missing or wrong.
         UsageError: a field that cannot be stored, or a branch that is unknown or closed.
     """
     return await _write(
@@ -126,32 +128,45 @@ async def _write(
 ) -> Fact:
     forms.text(predicate, "predicate", required=True, longest=500)
     if branch != MAIN:
-        row = await tx.one("write_on_branch", name=branch)
-        if row is None or row["state"] != "open":
-            raise UsageError(f"branch {branch!r} is {'merged' if row else 'unknown'}: fork a new one")
+        state = await tx.one("write_on_branch", name=branch)
+        if state is None or state["state"] != "open":
+            raise UsageError(f"branch {branch!r} is {state['state'] if state else 'unknown'}: fork a new one")
+    envelopes.admit(tx, values["sensitivity"])
+    said = {
+        "object": values["object"],
+        "source": forms.text(values["source"], "source"),
+        "reason": forms.text(values["reason"], "reason"),
+    }
     written = forms.dumped(values["object"], "object")
-    open_words = None
+    open_words, sealed, keyed = None, None, None
     if values["sensitivity"] < Sensitivity.CONFIDENTIAL:
         open_words = forms.words(str(subject), predicate, values["object"], values["source"])
+        stored = {**said, "object": written}
+    else:
+        vault = envelopes.of(tx)
+        keyed = await vault.keyed(tx, str(subject), predicate, written, said["source"])
+        sealed = vault.seal("fact", [predicate, str(subject)], said)
+        stored = {"object": sealed.envelope, "source": "", "reason": ""}
     row = await tx.one(
         "write_fact",
         branch=branch,
         subject=subject,
         whole=str(subject.whole),
         predicate=predicate,
-        object=written,
+        **stored,
+        keyed=keyed,
         agent=values["agent"],
         confidence=forms.share(values["confidence"], "confidence"),
         sensitivity=int(values["sensitivity"]),
-        source=forms.text(values["source"], "source"),
         evidence=forms.dumped(values["evidence"], "evidence"),
-        reason=forms.text(values["reason"], "reason"),
         retracted=retracted,
         expected=expected,
         text=open_words,
     )
     if row is not None:
-        return read_fact(row)
+        await envelopes.keep(tx, [sealed] if sealed else [])
+        tx.hint(hint_for(branch, subject, predicate))
+        return read_fact({**row, **said} if sealed else row)
     held = await _current(tx, subject, predicate, branch=branch)
     if held is not None and held["retracted"] == retracted and expected in (None, held["version"]):
         return read_fact(held)  # said again: nothing to write
@@ -160,12 +175,19 @@ async def _write(
     raise ConflictError(f"{predicate} of {subject} on {branch} has version {version}, not {expected}")
 
 
+def hint_for(branch: str, subject: Asset, predicate: str) -> str:
+    """The hint that a fact has another version: a digest, for a name may be longer than a hint."""
+    return f"fact:{forms.digest(branch, str(subject), predicate)[:32]}"
+
+
 async def _current(
     tx: Transaction, subject: Asset, predicate: str, *, branch: str, at: datetime | None = None
 ) -> dict[str, Any] | None:
     if branch == MAIN and at is None:
-        return await tx.one("fact", subject=subject, predicate=predicate)
-    return await tx.one("belief", branch=branch, at=at, subject=subject, predicate=predicate)
+        row = await tx.one("fact", subject=subject, predicate=predicate)
+    else:
+        row = await tx.one("belief", branch=branch, at=at, subject=subject, predicate=predicate)
+    return None if row is None else (await envelopes.opened(tx, "fact", [row]))[0]
 
 
 async def fact(
@@ -182,22 +204,25 @@ async def facts(
     subject: Asset | str | None = None,
     predicate: str | None = None,
     branch: str = MAIN,
+    at: datetime | None = None,
     limit: int = 500,
 ) -> list[Fact]:
-    """Facts held now, by subject and predicate.
+    """Facts held now, or at a time, by subject and predicate.
 
     - subject: an asset with its parts, or a shell pattern over references.
     """
     wanted = {"subjects": forms.covering(subject), "predicate": predicate, "limit": limit}
-    if branch == MAIN:
-        return [read_fact(row) for row in await tx.all("facts", **wanted)]
-    return [read_fact(row) for row in await tx.all("beliefs", branch=branch, **wanted)]
+    if branch == MAIN and at is None:
+        rows = await tx.all("facts", **wanted)
+    else:
+        rows = await tx.all("beliefs", branch=branch, at=at, **wanted)
+    return [read_fact(row) for row in await envelopes.opened(tx, "fact", rows)]
 
 
 async def history(tx: Transaction, subject: Asset, predicate: str, *, branch: str = MAIN) -> list[Fact]:
     """Every version written on a branch that the reader may see, oldest first."""
     rows = await tx.all("fact_history", branch=branch, subject=subject, predicate=predicate)
-    return [read_fact(row) for row in rows]
+    return [read_fact(row) for row in await envelopes.opened(tx, "fact", rows)]
 
 
 async def learn(
@@ -221,7 +246,16 @@ async def learn(
     """
     if signal not in _SIGNALS:
         raise UsageError(f"not a signal: {signal!r}", hint=f"one of {', '.join(_SIGNALS)}")
-    is_open = sensitivity < Sensitivity.CONFIDENTIAL
+    envelopes.admit(tx, sensitivity)
+    said = {"text": forms.text(text, "text"), "circumstances": circumstances}
+    stored = {**said, "circumstances": forms.dumped(circumstances, "circumstances")}
+    words: str | None = forms.words(signal, playbook, cause, str(subject), text, circumstances)
+    sealed = None
+    if sensitivity is Sensitivity.CONFIDENTIAL:
+        vault = envelopes.of(tx)
+        await vault.hash_key(tx)  # a wrong key is noticed here, before anything is sealed with it
+        sealed = vault.seal("learning", [signal, str(subject)], said)
+        stored, words = {"text": "", "circumstances": sealed.envelope}, None
     row = await tx.one(
         "learn",
         agent=agent,
@@ -230,11 +264,11 @@ async def learn(
         cause=forms.text(cause, "cause"),
         subject=subject,
         whole=str(subject.whole),
-        text=forms.text(text, "text"),
-        circumstances=forms.dumped(circumstances, "circumstances"),
+        **stored,
         sensitivity=int(sensitivity),
-        words=forms.words(signal, playbook, cause, str(subject), text, circumstances) if is_open else None,
+        words=words,
     )
+    await envelopes.keep(tx, [sealed] if sealed else [])
     assert row is not None  # noqa: S101 - INSERT … RETURNING without a condition has one row
     return int(row["id"])
 
@@ -257,7 +291,12 @@ async def learnings(
         subjects=forms.covering(subject),
         limit=limit,
     )
-    return [Learning(**{**row, "subject": Asset.parse(row["subject"])}) for row in rows]
+    return [_read_learning(row) for row in await envelopes.opened(tx, "learning", rows)]
+
+
+def _read_learning(row: Payload) -> Learning:
+    kept = {key: value for key, value in row.items() if key != "sensitivity"}
+    return Learning(**{**kept, "subject": Asset.parse(row["subject"])})
 
 
 async def success_rate(tx: Transaction, playbook: str, cause: str) -> tuple[int, int]:
@@ -279,4 +318,6 @@ def read_fact(row: Payload) -> Fact:
         source=row["source"],
         valid_from=row["valid_from"],
         retracted=row["retracted"],
+        evidence=forms.read_references(row["evidence"]),
+        reason=row["reason"],
     )

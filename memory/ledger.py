@@ -1,7 +1,8 @@
 """The ledger: what was seen and what was decided. Append-only; a keyed entry is written once.
 
-Each function publishes its event in the same transaction. Confidential words stay in their row: they are in no
-index, no event and no error.
+Each function publishes its event in the same transaction. What is confidential is sealed before it leaves this
+process (`envelopes.py`): hashes cover what is sealed, keys that make it recorded once are keyed hashes, and nothing of
+it is in an index, an event or an error.
 """
 
 from __future__ import annotations
@@ -9,10 +10,11 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Any
 
 from config.assets import Asset
 from config.errors import UsageError
-from memory import forms
+from memory import envelopes, forms
 from memory.bus import HINT, publish
 from memory.database import Transaction
 from memory.keys import check as check_key
@@ -41,15 +43,26 @@ async def record(tx: Transaction, agent: str, observations: Sequence[NewObservat
     Raises:
         UsageError: a field that cannot be stored, named with its place in the batch; nothing was written.
         PolicyError: an entry above the clearance of the transaction.
+        SetupError: a confidential entry, and the key to seal it with is missing or wrong.
     """
     found: list[int | None] = [None] * len(observations)
     keys: set[str] = set()
     rows = []
+    sealed: dict[int, envelopes.Sealed] = {}
     for place, new in enumerate(observations):
-        if new.key is not None and new.key in keys:
+        columns = _columns(agent, new, f"observation {place + 1}")
+        key = columns[-1]
+        if new.sensitivity is Sensitivity.CONFIDENTIAL:
+            key = await _keyed(tx, agent, new.key)
+        if key is not None and key in keys:
             continue
-        rows.append((place, *_columns(agent, new, f"observation {place + 1}")))
-        keys.update([new.key] if new.key is not None else [])
+        if new.sensitivity is Sensitivity.CONFIDENTIAL:
+            about = [new.kind, columns[1]]
+            one = sealed[place] = envelopes.of(tx).seal("observation", about, {"payload": new.payload})
+            hashed = forms.digest(agent, *about, new.severity.value, one.envelope, columns[7])
+            columns = (*columns[:6], one.envelope, columns[7], hashed, None, key)
+        rows.append((place, *columns))
+        keys.update([key] if key is not None else [])
     if not rows:
         return found
     places, kinds, subjects, wholes, severities, importances, levels, payloads, evidences, hashes, texts, given = zip(
@@ -74,12 +87,23 @@ async def record(tx: Transaction, agent: str, observations: Sequence[NewObservat
     )
     for row in stored:
         found[places[row["place"] - 1]] = row["id"]
+    await envelopes.keep(tx, [one for place, one in sealed.items() if found[place] is not None])
     if any(observations[places[row["place"] - 1]].importance >= THRESHOLD for row in stored):
         tx.hint(HINT)
     return found
 
 
-def _columns(agent: str, new: NewObservation, which: str) -> tuple[str | float | int | None, ...]:
+async def _keyed(tx: Transaction, agent: str, key: str | None) -> str | None:
+    """The key of something confidential as it is stored. Also where there is none, the ring is tried: a wrong one is
+    noticed before anything is sealed with it.
+    """  # noqa: D205 - one thought
+    envelopes.admit(tx, Sensitivity.CONFIDENTIAL)
+    vault = envelopes.of(tx)
+    await vault.hash_key(tx)
+    return None if key is None else f"keyed:{await vault.keyed(tx, agent, key)}"
+
+
+def _columns(agent: str, new: NewObservation, which: str) -> tuple[Any, ...]:
     if not _KIND.match(new.kind):
         raise UsageError(f"{which}: not a kind: {new.kind[:80]!r}", hint="write words joined by dots and dashes")
     if new.key is not None:
@@ -112,43 +136,49 @@ async def decide(tx: Transaction, agent: str, decision: NewDecision) -> int | No
     Raises:
         UsageError: a field that cannot be stored.
         PolicyError: above the clearance of the transaction.
+        SetupError: it is confidential, and the key to seal it with is missing or wrong.
     """
     if decision.key is not None:
         check_key(decision.key)
-    subject = str(decision.subject)
+    envelopes.admit(tx, decision.sensitivity)
+    subject, kind = str(decision.subject), decision.kind.value
     rationale = forms.text(decision.rationale, "rationale")
-    payload = forms.dumped(decision.payload, "payload")
+    stored = {
+        "rationale": rationale,
+        "payload": forms.dumped(decision.payload, "payload"),
+        "alternatives": forms.dumped(decision.alternatives, "alternatives"),
+        "transcript": forms.dumped(decision.transcript, "transcript"),
+    }
+    key, sealed = decision.key, None
+    text = forms.words(kind, decision.cause, subject, rationale, decision.payload)
+    if decision.sensitivity is Sensitivity.CONFIDENTIAL:
+        key = await _keyed(tx, agent, decision.key)
+        said = {name: getattr(decision, name) for name in stored}
+        sealed = envelopes.of(tx).seal("decision", [kind, subject], said)
+        stored, text = {"rationale": "", "payload": sealed.envelope, "alternatives": "[]", "transcript": "[]"}, ""
     evidence = forms.dumped(forms.references(decision.evidence), "evidence")
-    alternatives = forms.dumped(decision.alternatives, "alternatives")
-    transcript = forms.dumped(decision.transcript, "transcript")
-    said = (decision.kind.value, subject, rationale, decision.cause, payload, evidence, alternatives, transcript)
-    is_open = decision.sensitivity < Sensitivity.CONFIDENTIAL
     row = await tx.one(
         "decide",
         agent=agent,
         scope=f"decision:{agent}",
-        key=decision.key,
-        kind=decision.kind.value,
+        key=key,
+        kind=kind,
         subject=subject,
         whole=str(decision.subject.whole),
-        rationale=rationale,
+        **stored,
         cause=forms.text(decision.cause, "cause"),
         confidence=forms.share(decision.confidence, "confidence"),
-        payload=payload,
         evidence=evidence,
-        alternatives=alternatives,
-        transcript=transcript,
         incident_id=decision.incident_id,
         supersedes=decision.supersedes,
         sensitivity=int(decision.sensitivity),
-        content_hash=forms.digest(agent, *said),
-        text=forms.words(decision.kind.value, decision.cause, subject, rationale, decision.payload)
-        if is_open
-        else None,
+        content_hash=forms.digest(agent, kind, subject, decision.cause, evidence, *stored.values()),
+        text=text if sealed is None else None,
     )
     if row is None:
         return None
     number: int = row["id"]
+    await envelopes.keep(tx, [sealed] if sealed else [])
     await publish(tx, f"decision.{decision.kind.value}", decision.subject, Reference("decision", number))
     return number
 
@@ -156,7 +186,7 @@ async def decide(tx: Transaction, agent: str, decision: NewDecision) -> int | No
 async def observation(tx: Transaction, id: int) -> Observation | None:  # noqa: A002 - the column's name
     """One observation, or None: dropped by retention, above the clearance, or never there."""
     row = await tx.one("observation", id=id)
-    return _observation(row) if row else None
+    return _observation((await envelopes.opened(tx, "observation", [row]))[0]) if row else None
 
 
 async def observations(
@@ -181,13 +211,13 @@ async def observations(
         since=since,
         limit=limit,
     )
-    return [_observation(row) for row in rows]
+    return [_observation(row) for row in await envelopes.opened(tx, "observation", rows)]
 
 
 async def decision(tx: Transaction, id: int) -> Decision | None:  # noqa: A002 - the column's name
     """One decision, or None: dropped by retention, above the clearance, or never there."""
     row = await tx.one("decision", id=id)
-    return _decision(row) if row else None
+    return _decision((await envelopes.opened(tx, "decision", [row]))[0]) if row else None
 
 
 async def decisions(
@@ -210,7 +240,7 @@ async def decisions(
         live_only=live_only,
         limit=limit,
     )
-    return [_decision(row) for row in rows]
+    return [_decision(row) for row in await envelopes.opened(tx, "decision", rows)]
 
 
 def _observation(row: Payload) -> Observation:

@@ -18,6 +18,7 @@ from psycopg import sql
 
 from memory import statements
 from memory.hints import CHANNEL
+from memory.translation import translate
 
 _log = logging.getLogger(__name__)
 FIRST_PAUSE_SECONDS = 0.05
@@ -59,6 +60,7 @@ class Listener:
     Attributes:
         connected: do notifications come through right now?
         gaps: how often the connection was lost, or an echo did not come.
+        catch_ups: how often, after a gap, everybody was woken to look for what had been missed.
         received: notifications seen.
     """
 
@@ -73,6 +75,7 @@ class Listener:
         self._told = False
         self.connected = False
         self.gaps = 0
+        self.catch_ups = 0
         self.received = 0
 
     def subscribe(self, prefix: str = "") -> Wake:
@@ -102,6 +105,22 @@ class Listener:
             with contextlib.suppress(asyncio.CancelledError):
                 await self._task
 
+    async def comes_through(self) -> bool:
+        """Is an echo heard on a fresh connection? False behind a transaction pooler; for an examination, no waiter.
+
+        Raises:
+            TransientError, SetupError: nothing answers at the address.
+        """
+        try:
+            async with await self._connect() as connection:
+                await self._subscribe(connection)
+                await self._echo(connection)
+        except TimeoutError:
+            return False
+        except psycopg.Error as error:
+            raise translate(error) from None
+        return True
+
     async def _run(self) -> None:
         pause = FIRST_PAUSE_SECONDS
         while True:
@@ -128,19 +147,12 @@ class Listener:
             _log.info("the listener lost its connection and tries again", extra={"error": type(error).__name__})
 
     async def _listen(self) -> None:
-        async with await psycopg.AsyncConnection.connect(
-            self._url,
-            autocommit=True,
-            connect_timeout=10,
-            application_name="dataswarm/listener",
-            prepare_threshold=None,
-            **_KEEPALIVE,  # type: ignore[arg-type]
-        ) as connection:
-            template = sql.SQL(statements.load("session")["listen"])
-            for channel in (self._channel, self._echo_channel):
-                await connection.execute(template.format(channel=sql.Identifier(channel)))
-            await self._echo(connection)
+        async with await self._connect() as connection:
+            await self._subscribe(connection)
+            async with await self._connect() as other:
+                await self._echo(connection, other)
             self.connected, self._told = True, False
+            self.catch_ups += self._ready.is_set() or self.gaps > 0
             self._ready.set()
             self._wake_all("")
             while True:
@@ -151,9 +163,30 @@ class Listener:
                 if not heard:
                     await self._echo(connection)
 
-    async def _echo(self, connection: psycopg.AsyncConnection[object]) -> None:
-        """Send a notification to ourselves and wait for it; TimeoutError when it does not come."""
-        await connection.execute(
+    async def _connect(self) -> psycopg.AsyncConnection[object]:
+        return await psycopg.AsyncConnection.connect(
+            self._url,
+            autocommit=True,
+            connect_timeout=10,
+            application_name="dataswarm/listener",
+            prepare_threshold=None,
+            **_KEEPALIVE,  # type: ignore[arg-type]
+        )
+
+    async def _subscribe(self, connection: psycopg.AsyncConnection[object]) -> None:
+        template = sql.SQL(statements.load("session")["listen"])
+        for channel in (self._channel, self._echo_channel):
+            await connection.execute(template.format(channel=sql.Identifier(channel)))
+
+    async def _echo(
+        self, connection: psycopg.AsyncConnection[object], sender: psycopg.AsyncConnection[object] | None = None
+    ) -> None:
+        """Send a notification to ourselves and wait for it; TimeoutError when it does not come.
+
+        The first one goes through another session: who notifies itself is answered even through a pooler that keeps
+        everybody else's notifications from it.
+        """
+        await (sender or connection).execute(
             statements.load("session")["notify"], {"channel": self._echo_channel, "payloads": ["echo"]}
         )
         async for notification in connection.notifies(timeout=ECHO_WAIT_SECONDS):

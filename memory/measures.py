@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 
-from memory import counters, embeddings, incidents
+from memory import counters, embeddings, incidents, totals
 from memory.database import Transaction
 from memory.histograms import BOUNDS, HISTOGRAMS
 
@@ -71,12 +71,19 @@ async def _ratios(tx: Transaction) -> list[Sample]:
         resolved = await incidents.ratio(tx, length)
         if resolved["ratio"] is not None:
             found.append(Sample("dataswarm_incident_auto_resolution_ratio", {"window": window}, resolved["ratio"]))
-        seconds = None if length is None else length.total_seconds()
-        row = await tx.one("measure_escalation_ratio", seconds=seconds)
-        if row and row["incidents"]:
-            ratio = row["escalated"] / row["incidents"]
-            found.append(Sample("dataswarm_escalation_ratio", {"window": window}, ratio))
+        opened, escalated = await _handed_over(tx, length)
+        if opened:
+            found.append(Sample("dataswarm_escalation_ratio", {"window": window}, escalated / opened))
     return found
+
+
+async def _handed_over(tx: Transaction, window: timedelta | None) -> tuple[int, int]:
+    """Incidents opened within the window (None: ever), and how many of them went to a human."""
+    if window is None:
+        total = await totals.read(tx)
+        return total.opened, total.escalated
+    row = await tx.one("measure_escalation_ratio", seconds=window.total_seconds())
+    return (row["incidents"], row["escalated"]) if row else (0, 0)
 
 
 async def _waiting(tx: Transaction) -> list[Sample]:

@@ -1,4 +1,4 @@
-"""The nouns of the blackboard, and which states may follow which.
+"""The nouns of the blackboard; which states may follow which stands in `transitions.py`.
 
 `New…` types are what a caller hands in; the others are what memory hands back. All are immutable. Payloads are
 JSON: str, int, float, bool, None, lists and string-keyed dicts, nothing else.
@@ -180,7 +180,7 @@ class NewTask:
         subject: what it is about; at most one running task per `exclusive` subject.
         key: at most one living task per key; `key_outlives` keeps it for ever (a slot, say).
         delay_seconds: run no sooner than this from now, in seconds of the server's clock.
-        deadline_seconds: a running attempt is cancelled after this long.
+        deadline_seconds: a running attempt is cancelled after this long. `max_attempts` of None: as its kind says.
     """
 
     agent: str
@@ -192,7 +192,7 @@ class NewTask:
     key_outlives: bool = False
     exclusive: bool = False
     delay_seconds: float = 0.0
-    max_attempts: int = 5
+    max_attempts: int | None = None
     deadline_seconds: float = 900.0
     incident_id: int | None = None
 
@@ -265,22 +265,6 @@ class IncidentState(StrEnum):
     def is_open(self) -> bool:
         """Is it still somebody's business?"""
         return self not in (IncidentState.RESOLVED, IncidentState.CLOSED)
-
-
-S = IncidentState
-INCIDENT_TRANSITIONS: Mapping[IncidentState, frozenset[IncidentState]] = {
-    S.OPEN: frozenset(
-        {S.INVESTIGATING, S.AWAITING_APPROVAL, S.MITIGATING, S.VERIFYING, S.RESOLVED, S.ESCALATED, S.CLOSED}
-    ),
-    S.INVESTIGATING: frozenset({S.AWAITING_APPROVAL, S.MITIGATING, S.VERIFYING, S.RESOLVED, S.ESCALATED, S.CLOSED}),
-    S.AWAITING_APPROVAL: frozenset({S.INVESTIGATING, S.MITIGATING, S.VERIFYING, S.RESOLVED, S.ESCALATED, S.CLOSED}),
-    S.MITIGATING: frozenset({S.INVESTIGATING, S.AWAITING_APPROVAL, S.VERIFYING, S.ESCALATED, S.CLOSED}),
-    S.VERIFYING: frozenset({S.INVESTIGATING, S.MITIGATING, S.RESOLVED, S.ESCALATED, S.CLOSED}),
-    S.ESCALATED: frozenset({S.INVESTIGATING, S.MITIGATING, S.VERIFYING, S.RESOLVED, S.CLOSED}),
-    S.RESOLVED: frozenset({S.OPEN, S.CLOSED}),
-    S.CLOSED: frozenset({S.OPEN}),
-}
-del S
 
 
 class Resolution(StrEnum):
@@ -407,7 +391,7 @@ class Escalation:
 
 @dataclass(frozen=True, slots=True)
 class Fact:
-    """One version of what is held to be true: subject, predicate, object."""
+    """One version of what is held to be true: subject, predicate, object; `reason` says why it was changed."""
 
     subject: Asset
     predicate: str
@@ -419,6 +403,8 @@ class Fact:
     source: str
     valid_from: datetime
     retracted: bool = False
+    evidence: tuple[Reference, ...] = ()
+    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,30 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from config.assets import Asset
 from config.errors import ConflictError, UsageError
-from memory import forms
+from memory import forms, transitions
 from memory.bus import publish
 from memory.counters import count
 from memory.database import Transaction
 from memory.records import Payload, Reference, Remediation, RemediationState
-
-S = RemediationState
-# Nothing is applied that was not approved, by policy or by a human. A remedy stays in its state to keep what is now
-# known about it (`plan` while proposed, `result` while applied): that is told to nobody.
-TRANSITIONS: Mapping[RemediationState, frozenset[RemediationState]] = {
-    S.PROPOSED: frozenset({S.PROPOSED, S.APPROVED, S.REFUSED, S.FAILED}),
-    S.APPROVED: frozenset({S.APPROVED, S.APPLIED, S.REFUSED, S.FAILED}),
-    S.APPLIED: frozenset({S.APPLIED, S.VERIFIED, S.UNDONE, S.FAILED}),
-    S.VERIFIED: frozenset({S.UNDONE}),
-    S.FAILED: frozenset({S.UNDONE}),
-    S.UNDONE: frozenset(),
-    S.REFUSED: frozenset(),
-}
-OUTCOMES = frozenset({S.VERIFIED, S.UNDONE, S.FAILED, S.REFUSED})
-del S
 
 
 async def propose(
@@ -71,7 +56,7 @@ async def move(
         ConflictError: it is in another state, or another remedy of its incident is under way.
         UsageError: no such remediation, or an illegal transition.
     """
-    illegal = [state.value for state in before if after not in TRANSITIONS[state]]
+    illegal = [state.value for state in before if after not in transitions.REMEDIATION[state]]
     if illegal or not before:
         raise UsageError(f"a remediation does not go from {', '.join(illegal) or 'nowhere'} to {after}")
     found = await tx.one("lock_remediation", id=id)
@@ -96,7 +81,7 @@ async def move(
 
 
 async def _count(tx: Transaction, remediation: Remediation) -> None:
-    if remediation.state in OUTCOMES:
+    if remediation.state in transitions.OUTCOMES:
         labels = {"playbook": remediation.playbook, "outcome": remediation.state.value}
         await count(tx, "dataswarm_remediations_total", labels)
     if remediation.state is RemediationState.APPLIED:

@@ -1,39 +1,35 @@
 """Tasks: units of work, claimed under leases with a random token, finished once.
 
-`dataswarm.tasks` holds what can run or is running; what cannot run now waits in `tasks_scheduled`, dead letters lie
-in `tasks_dead`, finished ones in `tasks_history`. Completing is DELETE → INSERT, fenced by the token. Expired leases
-heal inside the claim: no leader, no operator.
+`dataswarm.tasks` holds what can run or is running; what cannot run now waits in `tasks_scheduled` (`waiting.py`), dead
+letters lie in `tasks_dead`, finished ones in `tasks_history`. Completing is DELETE → INSERT, fenced by the token.
+Expired leases heal inside the claim: no leader, no operator.
 """
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Iterable, Sequence
+import json
+from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
 from config.assets import Asset
-from config.errors import ConflictError, LeaseLostError, UsageError
-from memory import bus
-from memory.database import Database, Transaction
+from config.errors import ConflictError, LeaseLostError, TransientError, UsageError
+from memory import bus, claiming, kinds
+from memory.checks import LONGEST_SECONDS
+from memory.database import Database, Numbers, Row, Tokens, Transaction
 from memory.heartbeat import Heartbeat
-from memory.new_tasks import columns, encode
+from memory.kinds import Known
+from memory.new_tasks import LARGEST, Batch, encode
 from memory.records import JSON, NewTask, Payload, Reference, Task, TaskState
+from memory.waiting import AT_ONCE, LATER, PARKED_POLL_SECONDS, admit, hint_for, promote, promote_in, tell
 
 __all__ = [
-    "Heartbeat", "cancel", "claim", "depth", "enqueue", "fail", "fence", "get", "give_back", "hint_for", "list_",
-    "promote", "redrive", "snooze", "succeed", "succeed_many",
+    "AT_ONCE", "PARKED_POLL_SECONDS", "Heartbeat", "cancel", "claim", "depth", "enqueue", "fail", "fence",
+    "forget_blobs", "get", "give_back", "hint_for", "list_", "promote", "redrive", "snooze", "succeed", "succeed_many",
 ]  # fmt: skip
 
-MARK_SECONDS = 0.5  # a low-water mark may hide a healed or returned task for so long
-PROMOTE_AT_ONCE = 500
-PARKED_POLL_SECONDS = 1.0
 _LONGEST_ERROR = 4000
-
-
-def hint_for(agent: str) -> str:
-    """The hint that says there is a task for an agent."""
-    return f"task:{agent}"
+_TRIES = 3
 
 
 async def enqueue(tx: Transaction, tasks: Sequence[NewTask]) -> list[int | None]:
@@ -42,91 +38,76 @@ async def enqueue(tx: Transaction, tasks: Sequence[NewTask]) -> list[int | None]
     None stands where a living (or outliving) task has the key.
 
     Raises:
-        UsageError: a field that cannot be; nothing was written.
+        UsageError: a field that cannot be, or a kind that nobody declared; nothing was written.
     """
     if not tasks:
         return []
-    arrays = columns(tasks)
-    plain = not any(task.key is not None or task.exclusive or task.delay_seconds > 0 for task in tasks)
-    if plain:
-        for name in ("keys", "outliving", "exclusive", "delays"):
-            del arrays[name]
-        rows = await tx.all("enqueue_plain", **arrays)
-        _hint(tx, (task.agent for task in tasks))
-        return [row["id"] for row in rows]
-    ids: list[int | None] = [None] * len(tasks)
-    for row in await tx.all("enqueue_keyed", **arrays):
-        ids[row["position"] - 1] = row["id"]
-        if row["is_ready"]:
-            tx.hint(hint_for(tasks[row["position"] - 1].agent))
-    return ids
+    known = await kinds.known(tx)
+    for _ in range(_TRIES):
+        batch = await checked(tx, tasks, known)
+        known = kinds.remembered(tx.database)
+        rows = await tx.rows(statement_of(batch), **batch.columns(known))
+        if rows:
+            found = settled(batch, rows)
+            tx.hints += found.hints
+            if found.is_waiting:
+                tx.after(admit)
+            return found.ids
+        known = await kinds.look(tx)  # somebody declared kinds since we read them
+    raise TransientError("the kinds of tasks are being changed right now")
 
 
-def _hint(tx: Transaction, agents: Iterable[str]) -> None:
-    for agent in dict.fromkeys(agents):
-        tx.hint(hint_for(agent))
+async def checked(tx: Transaction, tasks: Sequence[NewTask], known: Known) -> Batch:
+    """The tasks, every field checked; kinds are read again before one is called unknown."""
+    if any((task.agent, task.kind) not in known.kinds for task in tasks):
+        known = await kinds.look(tx)
+    return Batch(tasks, known)
+
+
+def statement_of(batch: Batch) -> str:
+    """The statement that enqueues this batch; it gives no row where the kinds have changed meanwhile."""
+    return "enqueue_plain" if batch.is_plain else "enqueue_keyed"
+
+
+class Settled:
+    """What became of a batch: the ids in order, whom to tell, and is something waiting for a place?"""
+
+    def __init__(self, ids: list[int | None], hints: list[str], *, is_waiting: bool) -> None:
+        self.ids = ids
+        self.hints = hints
+        self.is_waiting = is_waiting
+
+
+def settled(batch: Batch, rows: Sequence[Row]) -> Settled:
+    """Read the rows of `statement_of`."""
+    if batch.is_plain:
+        agents = dict.fromkeys(task.agent for task in batch.tasks)
+        return Settled([row[0] for row in rows], [hint_for(agent) for agent in agents], is_waiting=False)
+    hints: dict[str, None] = {}
+    reasons = set()
+    for task, (_, id_, reason) in zip(batch.tasks, rows, strict=True):
+        if id_ is not None:
+            hints[LATER if reason else hint_for(task.agent)] = None
+            reasons.add(reason)
+    return Settled([row[1] for row in rows], list(hints), is_waiting="limit" in reasons)
 
 
 async def claim(db: Database, agents: Sequence[str], *, limit: int, worker: UUID, lease_seconds: float) -> list[Task]:
-    """Lease up to `limit` ready tasks, each agent getting an equal share before any gets more.
+    """Lease up to `limit` ready tasks, each queue (a kind of an agent) getting an equal share before any gets more.
 
     Heals: a task whose lease expired is claimed like a new one; one that lost its worker more often than it may
     be tried becomes a dead letter. The commit does not wait for the disk: a claim lost in a crash never happened.
     """
-    claimed: list[Task] = []
-    remaining = list(dict.fromkeys(agents))
-    while remaining and len(claimed) < limit:
-        wanted = limit - len(claimed)
-        share = -(-wanted // len(remaining))
-        marks = [_mark(db, agent) for agent in remaining]
-        async with db.transaction(durable=False) as tx:
-            rows = await tx.all(
-                "claim_tasks",
-                agents=remaining,
-                marks=marks,
-                share=share,
-                limit=wanted,
-                worker=worker,
-                lease_seconds=lease_seconds,
-            )
-        found = [_task(row, state=TaskState.LEASED) for row in rows]
-        claimed += await _without_exhausted(db, found)
-        full = []
-        for agent, mark in zip(remaining, marks, strict=True):
-            mine = [task.id for task in found if task.agent == agent]
-            if len(mine) >= share:
-                _raise_mark(db, agent, min(mine))
-                full.append(agent)
-            elif mark:
-                db.marks.pop(agent, None)  # short: look below the mark before believing that nothing is left
-                full.append(agent)
-        remaining = full
-    claimed.sort(key=lambda task: (-task.priority, task.id))
-    return claimed
+    found = await claiming.claim(db, agents, limit=limit, worker=worker, lease_seconds=lease_seconds)
+    await bury(db, found.exhausted)
+    return found.tasks
 
 
-def _mark(db: Database, agent: str) -> int:
-    """Below it nothing was left at the last claim. A reader that pins old rows makes dead ones pile up there."""
-    mark, until = db.marks.get(agent, (0, 0.0))
-    if asyncio.get_running_loop().time() < until:
-        return mark
-    db.marks.pop(agent, None)
-    return 0
-
-
-def _raise_mark(db: Database, agent: str, mark: int) -> None:
-    known = db.marks.get(agent)
-    until = known[1] if known else asyncio.get_running_loop().time() + MARK_SECONDS
-    db.marks[agent] = (mark, until)
-
-
-async def _without_exhausted(db: Database, tasks: list[Task]) -> list[Task]:
-    exhausted = [task for task in tasks if task.attempt > task.max_attempts]
+async def bury(db: Database, exhausted: Sequence[Task]) -> None:
+    """Make dead letters of tasks that lost their workers too often."""
     for task in exhausted:
         async with db.transaction() as tx:
-            lost = f"its worker vanished; attempt {task.max_attempts} of {task.max_attempts} was the last"
-            await fail(tx, task, task.error or lost, retry_in=None)
-    return [task for task in tasks if task.attempt <= task.max_attempts]
+            await fail(tx, task, task.error, retry_in=None)
 
 
 async def fence(tx: Transaction, task: Task) -> None:
@@ -144,11 +125,11 @@ def _lost(task: Task) -> LeaseLostError:
 
 
 async def succeed(tx: Transaction, task: Task, result: JSON = None) -> None:
-    """Finish a task in this transaction: history, key and subject freed, `task.succeeded` published.
+    """Finish a task in this transaction: history, key and subject freed; `task.succeeded` if its kind announces.
 
     Raises:
         LeaseLostError: the lease expired or was taken over; roll back.
-        UsageError: the result is not JSON.
+        UsageError: the result is not JSON, or larger than 16 MiB.
     """
     if not await succeed_many(tx, [(task, result)]):
         raise _lost(task)
@@ -156,24 +137,49 @@ async def succeed(tx: Transaction, task: Task, result: JSON = None) -> None:
 
 async def succeed_many(tx: Transaction, finished: Sequence[tuple[Task, JSON]]) -> set[int]:
     """Finish many tasks by one statement; the ids that were still leased. The others are lost, and untouched."""
-    rows = await tx.all(
+    texts = [(task, None if result is None else encode(result, "result", LARGEST)) for task, result in finished]
+    return await succeed_encoded(tx, texts)
+
+
+async def succeed_encoded(tx: Transaction, finished: Sequence[tuple[Task, str | None]]) -> set[int]:
+    """The same for results that are JSON text already."""
+    if not finished:
+        return set()
+    pairs = [f'"{task.id}":{text}' for task, text in finished if text is not None]
+    rows = await tx.rows(
         "finish_tasks",
-        ids=[task.id for task, _ in finished],
-        tokens=[task.token for task, _ in finished],
-        results=encode({task.id: result for task, result in finished if result is not None}, "result"),
+        ids=Numbers(task.id for task, _ in finished),
+        tokens=Tokens(task.token for task, _ in finished),
+        results="{" + ",".join(pairs) + "}" if pairs else None,
     )
-    if rows:
+    if any(row[1] for row in rows):
         tx.hint(bus.HINT)
-    for row in rows:
-        await _release(tx, row)
-    return {row["id"] for row in rows}
+    await _release(tx, {row[2]: row[0] for row in rows if row[2] is not None})
+    queues = {(task.agent, task.kind) for task, _ in finished}
+    _free_places(tx, queues)
+    return {row[0] for row in rows}
 
 
-async def _release(tx: Transaction, row: Payload) -> None:
-    """Hand an exclusive subject to the next task parked on it, or free it."""
-    if row["exclusive"]:
-        promoted = await tx.all("release_subject", subject=row["subject"], holder=str(row["id"]))
-        _hint(tx, (next_["agent"] for next_ in promoted))
+def _free_places(tx: Transaction, queues: set[tuple[str, str]]) -> None:
+    if any(kinds.may_be_limited(tx.database, agent, kind) for agent, kind in queues):
+        tx.after(admit)
+
+
+async def _release(tx: Transaction, subjects: dict[str, int]) -> None:
+    """Hand exclusive subjects to the next tasks parked on them, or free them."""
+    if not subjects:
+        return
+    holders = [str(id_) for id_ in subjects.values()]
+    rows = await tx.rows("release_subjects", subjects=list(subjects), holders=holders)
+    tell(tx, [agent for agent, is_limited in rows if not is_limited])
+    if any(is_limited for _, is_limited in rows):
+        tx.after(admit)
+
+
+async def _left(tx: Transaction, row: Payload) -> None:
+    """A task left the claim's table: what it took is free."""
+    await _release(tx, {row["subject"]: row["id"]} if row["exclusive"] else {})
+    _free_places(tx, {(row["agent"], row["kind"])})
 
 
 async def fail(tx: Transaction, task: Task, error: str, *, retry_in: float | None) -> None:
@@ -196,7 +202,7 @@ async def fail(tx: Transaction, task: Task, error: str, *, retry_in: float | Non
     row = await tx.one("bury_task", id=task.id, token=task.token, error=error)
     if row is None:
         raise _lost(task)
-    await _release(tx, row)
+    await _left(tx, row)
     await bus.publish(tx, "task.failed", task.subject, Reference("task", task.id))
 
 
@@ -213,7 +219,7 @@ async def snooze(tx: Transaction, task: Task, seconds: float) -> None:
 async def _later(
     tx: Transaction, task: Task, seconds: float, reason: str, *, error: str | None, uncounted: int
 ) -> None:
-    if not 0 <= seconds < float("inf"):
+    if not 0 <= seconds <= LONGEST_SECONDS:
         raise UsageError(f"a task cannot be put off by {seconds} seconds")
     row = await tx.one(
         "retry_task",
@@ -226,30 +232,33 @@ async def _later(
     )
     if row is None:
         raise _lost(task)
-    await _release(tx, row)
+    await _left(tx, row)
+    tx.hint(LATER)
 
 
 async def give_back(tx: Transaction, tasks: Sequence[Task]) -> None:
     """Return claimed tasks that were not started; the attempt does not count. Lost ones are left alone."""
     if not tasks:
         return
-    rows = await tx.all("give_back_tasks", ids=[task.id for task in tasks], tokens=[task.token for task in tasks])
-    _hint(tx, (row["agent"] for row in rows))
+    rows = await tx.all("give_back_tasks", ids=Numbers(t.id for t in tasks), tokens=Tokens(t.token for t in tasks))
+    tell(tx, (row["agent"] for row in rows))
 
 
 async def cancel(tx: Transaction, task_id: int) -> bool:
     """Cancel a task that is not finished, publish `task.cancelled`. False: there is none.
 
     A running one loses its token at once: its worker learns so with the next heartbeat and can write nothing more.
-    Its exclusive subject stays taken until the lease would have ended, for the worker may still be in the middle.
+    Its exclusive subject and its place stay taken until the lease would have ended, for the worker may still be in
+    the middle.
     """
     row = await tx.one("cancel_live", id=task_id)
     if row is None:
         row = await tx.one("cancel_scheduled", id=task_id)
         if row is None:
             return False
+        await _left(tx, row)
     elif row["leased_until"] is None:
-        await _release(tx, row)
+        await _left(tx, row)
     elif row["exclusive"]:
         await tx.run("expire_subject", subject=row["subject"], holder=str(task_id), until=row["leased_until"])
     await bus.publish(tx, "task.cancelled", Asset.parse(row["subject"]), Reference("task", task_id))
@@ -267,30 +276,13 @@ async def redrive(tx: Transaction, task_id: int) -> bool:
         return False
     if not row["revived"]:
         raise ConflictError(f"a living task has the key of task {task_id}; it stays dead")
-    await _promote(tx)
+    await promote_in(tx)
     return True
 
 
-async def promote(db: Database) -> float | None:
-    """Make ready what is due, and what waited for a subject that is free now.
-
-    Returns:
-        Seconds until something is due again (0 or less: call again), None where nothing waits.
-    """
-    async with db.transaction() as tx:
-        return await _promote(tx)
-
-
-async def _promote(tx: Transaction) -> float | None:
-    agents = [row["agent"] for row in await tx.all("promote_due", limit=PROMOTE_AT_ONCE)]
-    await tx.run("park_due", limit=PROMOTE_AT_ONCE)
-    agents += [row["agent"] for row in await tx.all("promote_parked", limit=PROMOTE_AT_ONCE)]
-    _hint(tx, agents)
-    row = await tx.one("next_due")
-    waits: list[float] = [] if row is None or row["seconds"] is None else [row["seconds"]]
-    if row is not None and row["parked"]:
-        waits.append(PARKED_POLL_SECONDS)
-    return min(waits, default=None)
+async def forget_blobs(tx: Transaction, days: int) -> int:
+    """Delete large payloads older than so many days that no task has any more; how many."""
+    return await tx.run("forget_blobs", days=days)
 
 
 async def get(tx: Transaction, task_id: int) -> Task | None:
@@ -316,24 +308,23 @@ async def depth(tx: Transaction) -> list[dict[str, Any]]:
     return await tx.all("task_depth")
 
 
-def _task(row: Payload, state: TaskState | None = None) -> Task:
+def _task(row: Payload) -> Task:
     return Task(
         id=row["id"],
         agent=row["agent"],
         kind=row["kind"],
         subject=Asset.parse(row["subject"]),
-        payload=row["payload"],
+        payload=json.loads(row["payload"]) if row["payload"] is not None else {},
         priority=row["priority"],
-        state=state or TaskState(row["state"]),
+        state=TaskState(row["state"]),
         attempt=row["attempt"],
         max_attempts=row["max_attempts"],
         deadline_seconds=row["deadline_seconds"],
         created_at=row["created_at"],
         key=row["key"],
-        token=row.get("token"),
         worker=row["worker"],
         lease_until=row["lease_until"],
         incident_id=row["incident_id"],
-        result=row.get("result"),
+        result=row["result"],
         error=row["error"],
     )

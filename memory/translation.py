@@ -1,4 +1,4 @@
-"""One map from PostgreSQL's SQLSTATE to the project's error tree.
+"""What the swarm's own database complains of, in the project's tree of errors (`config/sqlstates.py` has the table).
 
 Messages name the statement, the constraint and the condition, never a value: DETAIL lines and the messages of class
 22 (bad data) quote what was in the row, which may be confidential.
@@ -9,10 +9,7 @@ from __future__ import annotations
 import psycopg
 
 from config.errors import ConflictError, PermanentError, PolicyError, SetupError, SwarmError, TransientError
-
-_TRANSIENT_CLASSES = frozenset({"08", "40", "53", "55", "57", "58"})
-_TRANSIENT_STATES = frozenset({"25P03", "25P04"})
-_MISSING = frozenset({"42P01", "42883", "42703", "3F000"})
+from config.sqlstates import MISSING, meaning
 
 
 def translate(error: psycopg.Error, *, statement: str = "") -> SwarmError:
@@ -27,27 +24,32 @@ def translate(error: psycopg.Error, *, statement: str = "") -> SwarmError:
     what = f"{type(error).__name__}{f' ({state})' if state else ''}{where}"
     if not state:
         return _without_state(error, what)
-    if state[:2] in _TRANSIENT_CLASSES or state in _TRANSIENT_STATES:
+    kind = meaning(state)
+    if kind is TransientError:
         return TransientError(f"the database could not do it now: {what}")
     if state == "42501":
         return _forbidden(error, what)
-    if state[:2] == "28" or state == "3D000" or state in _MISSING:
+    if kind is SetupError or state in MISSING:
         return _not_set_up(error, state, what)
     constraint = error.diag.constraint_name
-    if state == "23505":
+    if kind is ConflictError:
         return ConflictError(f"somebody else was first: {constraint or what}{where if constraint else ''}")
     return PermanentError(f"the database refused it: {what}{f', constraint {constraint}' if constraint else ''}")
 
 
 def _not_set_up(error: psycopg.Error, state: str, what: str) -> SwarmError:
     said = error.diag.message_primary or what
-    if state in _MISSING:
+    if state in MISSING:
         return SetupError(
             f"the database has not what this release needs: {what}",
             hint="`dataswarm migrate --plan` shows what is pending",
         )
     if state == "3D000":
         return SetupError(f"the database does not exist: {said}", hint="create it, then run `dataswarm migrate`")
+    if state == "25006":
+        return SetupError(
+            f"the database can only be read: {what}", hint="the address names a standby; it has to be the primary's"
+        )
     return SetupError(f"the database refuses the login: {said}", hint="check user and password of the address")
 
 

@@ -15,6 +15,7 @@ from psycopg import sql
 from memory import migrate
 from memory.database import Database
 from memory.embedded import EmbeddedServer
+from tests.memory.stage import declared
 from tests.places import fresh_place
 from tests.stories.stage import copied, stage, trained_world
 from tests.stories.world import base_world, scheduler, team, world
@@ -51,6 +52,7 @@ def template(server: EmbeddedServer) -> str:
     """The name of a migrated database to clone from."""
     server.create_database(TEMPLATE)
     asyncio.run(migrate.apply(server.url_for(database=TEMPLATE)))
+    asyncio.run(declared(server.url_for(database=TEMPLATE, user="dataswarm_worker")))
     return TEMPLATE
 
 

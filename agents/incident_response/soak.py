@@ -115,7 +115,7 @@ class Soak:
         ):
             was_escalated = incident.state is IncidentState.ESCALATED
             how = Resolution.HUMAN if was_escalated else Resolution.SELF_HEALED
-            reason = f"{clean} clean runs in a row without a remedy of the swarm"
+            reason = f"{_counted(clean, 'clean run')} in a row without a remedy of the swarm"
             await draft.say(Move(name_of(incident), incident.state, IncidentState.RESOLVED, reason, resolution=how))
 
     async def _is_running(self, incident: Incident, draft: Draft) -> bool:
@@ -135,7 +135,8 @@ class Soak:
             return
         remedy = await self._remedy(incident, draft)
         how = Resolution.HUMAN if remedy is None or await self._human(incident, draft) else Resolution.AUTO
-        reason = f"clean through the soak: {clean} runs of the team since {applied.isoformat(timespec='seconds')}"
+        since = applied.isoformat(timespec="seconds")
+        reason = f"clean through the soak: {_counted(clean, 'run')} of the team since {since}"
         await draft.say(Move(name_of(incident), incident.state, IncidentState.RESOLVED, reason, resolution=how))
         if remedy is not None:
             circumstances = {"remediation": remedy.id, "resolution": how.value, "clean_runs": clean}
@@ -157,6 +158,10 @@ class Soak:
 
 async def _of_pipeline(run: Observation, draft: Draft) -> list[Incident]:
     return [i for i in await draft.open_incidents() if i.details.get("pipeline") == run.subject.source]
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
 def _moment(said: object) -> datetime | None:

@@ -16,6 +16,17 @@ from integrations.base import Statement, Table, Warehouse
 from memory.records import EffectClass, Payload
 
 OWNER: Final = "owner: dataswarm"
+_MOST_NAMED: Final = 5
+_STANDING_ON: Final = """
+select distinct n.nspname || '.' || c.relname as path
+from pg_catalog.pg_depend d
+join pg_catalog.pg_rewrite r on d.classid = 'pg_catalog.pg_rewrite'::pg_catalog.regclass and r.oid = d.objid
+join pg_catalog.pg_class c on c.oid = r.ev_class
+join pg_catalog.pg_namespace n on n.oid = c.relnamespace
+where d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass
+  and d.refobjid = pg_catalog.to_regclass(%s) and c.oid <> d.refobjid
+order by 1
+"""
 
 
 class CompatibilityViewOptions(BaseModel):
@@ -69,7 +80,7 @@ class CompatibilityView(Playbook):
             preview=f"{create};\ncomment on view {view} is '{comment}';",
             blast=BlastRadius((str(evidence.table(before)), *signals.relations(project, select))),
             expects=(Expected(str(evidence.table(before)), "schema.*"),),
-            undo_hint=f"drop view {view};",
+            undo_hint=f"Let the models read {after}, build them, and then: drop view {view};",
         )
 
     async def _why_not(self, warehouse: Warehouse, before: str, after: str) -> str:
@@ -86,6 +97,12 @@ class CompatibilityView(Playbook):
         except ConflictError:
             return f"the actor may not create views in {schema}"
         return ""
+
+    async def _standing_on(self, warehouse: Warehouse, path: str) -> list[str]:
+        """The views made from a relation; all that keep it from being dropped alone."""
+        view = warehouse.quote(*path.split(".", 1))
+        found = [str(row["path"]) for row in await warehouse.query(_STANDING_ON, (view,), limit=_MOST_NAMED + 1)]
+        return found if len(found) <= _MOST_NAMED else [*found[:_MOST_NAMED], "and more"]
 
     async def apply(self, case: Case, plan: Plan, bench: Bench) -> Payload:
         """Make the view with its comment in one transaction, then build what failed."""
@@ -129,6 +146,11 @@ class CompatibilityView(Playbook):
         there = await _relation(warehouse, path)
         if there is not None and there.comment != comment:
             raise PermanentError(f"{path} is no longer the view that was made; it is left alone")
+        if there is not None and (standing := await self._standing_on(warehouse, path)):
+            raise PermanentError(
+                f"{', '.join(standing)} would go with the view {path}, on which they stand; nothing was dropped",
+                hint="let what stands on it read the table by its new name, build it, and take the view back again",
+            )
 
         async def do() -> Payload:
             if await _relation(warehouse, path) is not None:

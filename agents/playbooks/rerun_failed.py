@@ -48,7 +48,7 @@ class RerunFailed(Playbook):
         if keyless := signals.keyless(project, select):
             return Unfit(f"{', '.join(keyless[:5])} is incremental without a unique key; a second run may double rows")
         return Plan(
-            summary=f"Build the {len(select)} nodes again that failed or were not reached.",
+            summary=f"Build again what failed or was not reached: {len(select)} node{'s' * (len(select) != 1)}.",
             details={"select": list(select), "known": list(await signals.known_bad(orchestrator, evidence))},
             preview="\n".join(select),
             blast=BlastRadius(

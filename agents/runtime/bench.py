@@ -9,6 +9,7 @@ from typing import TypeVar
 
 import structlog
 
+from agents import reasoning
 from agents.playbook import Case, Gate, Permit, Plan, Playbook, Probe, Reasoner
 from agents.policy import Request, Standing, decide
 from agents.runtime.window import Window
@@ -78,8 +79,8 @@ class TaskBench:
 
     @property
     def reasoner(self) -> Reasoner | None:
-        """The door to a model."""
-        return self._around.reasoner
+        """The door to a model, with this task's journal behind it."""
+        return reasoning.within(self._around.reasoner, self._journal)
 
     def playbook(self, name: str) -> Playbook | None:
         """A playbook enabled here."""

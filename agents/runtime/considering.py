@@ -7,27 +7,26 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import fnmatch
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from uuid import UUID
 
 import structlog
 
-from agents.base import Agent, Scope
+from agents.base import Agent
 from agents.context import Happening
 from agents.runtime.bench import Surroundings
+from agents.runtime.concerning import concerns, heard
 from agents.runtime.rows import row_of
 from agents.runtime.window import Window
 from agents.runtime.writing import Outgoing, Writing
 from agents.verdicts import Verdict
 from config.assets import Asset
 from config.errors import ConflictError, LeaseLostError, SwarmError
-from memory import bus, clock, counters, ledger, lineage, presence
-from memory.bus import Cursor, Wake
-from memory.database import Transaction
+from memory import bus, clock, counters, ledger, presence
+from memory.bus import Cursor, ForeignCursorError, Wake
 from memory.presence import AgentLease
-from memory.records import Event, NewObservation, Severity
+from memory.records import NewObservation, Severity
 
 log = structlog.get_logger(__name__)
 BATCH = 200
@@ -41,6 +40,7 @@ class Consideration:
     Attributes:
         process: this process's identity, the would-be holder of the lease.
         lag: events seen but not yet considered at the last look.
+        leases_lost: how often somebody else became this agent while it thought to be it.
     """
 
     agent: Agent
@@ -53,6 +53,7 @@ class Consideration:
     lease_seconds: float
     poll_seconds: float
     lag: int = 0
+    leases_lost: int = 0
     lease: AgentLease | None = None
     _stumbles: dict[int, int] = field(default_factory=dict)
 
@@ -64,7 +65,7 @@ class Consideration:
                     await self._turn(stop)
                 except LeaseLostError:
                     log.info("agent.lease_lost", agent=self.agent.name)
-                    self.lease = None
+                    self._lose()
                 except SwarmError as error:
                     log.warning("agent.turn_failed", problem=error.message, agent=self.agent.name)
                     await self._pause(stop, min(self.poll_seconds, 1.0))
@@ -77,7 +78,12 @@ class Consideration:
             if self.lease is None:  # somebody else is this agent now; look again within the lease
                 await self._pause(stop, min(self.poll_seconds, self.lease_seconds / 3))
                 return
-        more = await self._batch()
+            await self._tell_skipped(self.lease)
+        try:
+            more = await self._batch()
+        except ForeignCursorError:
+            await self._rebase()
+            return
         if not more:
             await self._pause(stop, min(self.poll_seconds, self.lease_seconds / 3))
         elif self.lease is not None:
@@ -102,14 +108,47 @@ class Consideration:
                 host=self.host,
                 process=self.label,
                 seconds=self.lease_seconds,
+                topics=heard(self.agent),
             )
+
+    def _lose(self) -> None:
+        self.leases_lost += 1
+        self.lease = None
+
+    async def _rebase(self) -> None:
+        """The database was restored from another cluster under our feet: move the cursors, and take up the new one."""
+        async with self.around.database.transaction() as tx:
+            await bus.rebase(tx)
+        self.lease = None
+
+    async def _tell_skipped(self, lease: AgentLease) -> None:
+        """Say what retention dropped before it was read; from here on the agent reads what is left."""
+        skipped = lease.skipped
+        if skipped is None:
+            return
+        name = self.agent.name
+        since, until = skipped.since.isoformat(), skipped.until.isoformat()
+        async with self.around.database.transaction(clearance=self.around.clearance) as tx:
+            if not await presence.tell(tx, lease):
+                return
+            await counters.count(tx, "dataswarm_events_skipped_total", {"agent": name}, skipped.number)
+            missed = NewObservation(
+                kind="agent.skipped",
+                subject=Asset("agent", name),
+                severity=Severity.WARNING,
+                payload={"events": skipped.number, "since": since, "until": until},
+            )
+            await ledger.record(tx, name, [missed])
+        log.warning(
+            "agent.skipped", agent=name, events=skipped.number, since=since, until=until, why="dropped by retention"
+        )
 
     async def _renew(self) -> None:
         if self.lease is None:
             return
         async with self.around.database.transaction(clearance=self.around.clearance, durable=False) as tx:
             if self.agent.name not in await presence.renew(tx, [self.lease], self.lease_seconds):
-                self.lease = None
+                self._lose()
 
     async def _release(self) -> None:
         if self.lease is None:
@@ -123,12 +162,14 @@ class Consideration:
         """Consider what is new; was there anything?"""
         if self.lease is None:
             return False
-        topics = sorted({t for watch in self.agent.watches for t in watch.topics} | {"timer.due"})
         before = self.lease.cursor
+        pipelines = self._pipelines()
         async with self.around.database.transaction(clearance=self.around.clearance) as tx:
-            events, after = await bus.read(tx, before, topics=topics, agent=self.agent.name, limit=BATCH)
+            events, after = await bus.read(tx, before, topics=heard(self.agent), agent=self.agent.name, limit=BATCH)
             happenings = [
-                Happening(event, await row_of(tx, event)) for event in events if await self._concerns(tx, event)
+                Happening(event, await row_of(tx, event))
+                for event in events
+                if await concerns(tx, self.agent, event, pipelines)
             ]
         self.lag = len(events)
         if after == before and not events:
@@ -136,25 +177,10 @@ class Consideration:
         await self._consider(happenings, after)
         return bool(events)
 
-    async def _concerns(self, tx: Transaction, event: Event) -> bool:
-        """Is the event for this agent: addressed to it, or watched, and in scope?"""
-        if event.agent:
-            return event.agent == self.agent.name
-        for watch in self.agent.watches:
-            if not any(fnmatch.fnmatchcase(event.topic, topic) for topic in watch.topics):
-                continue
-            if not event.subject.matches(watch.pattern):
-                continue
-            if watch.scope is Scope.EVERYTHING or await self._is_upstream(tx, event.subject):
-                return True
-        return False
-
-    async def _is_upstream(self, tx: Transaction, subject: Asset) -> bool:
-        """Does a pipeline configured here read it, directly or through others?"""
-        pipelines = {
-            name for name, source in self.around.sources().items() if isinstance(source, tuple(self.agent.senses))
-        }
-        return any(below.source in pipelines for below in await lineage.downstream(tx, subject.whole))
+    def _pipelines(self) -> frozenset[str]:
+        """The sources it looks after here; upstream scope means upstream of them."""
+        found = self.around.sources().items()
+        return frozenset(name for name, source in found if isinstance(source, tuple(self.agent.senses)))
 
     async def _consider(self, happenings: Sequence[Happening], after: Cursor) -> None:
         if not happenings:

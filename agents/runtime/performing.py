@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import random
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from uuid import UUID
@@ -17,21 +15,34 @@ from agents.runtime.sensing import sense
 from agents.runtime.window import Window
 from agents.runtime.writing import NOTIFIER, Outgoing, Writing
 from agents.verdicts import Escalate, Verdict
-from config.errors import ConflictError, LeaseLostError, PermanentError, SwarmError, TransientError
-from memory import clock, counters, tasks
+from config.errors import ConflictError, LeaseLostError, SwarmError, TransientError
+from memory import clock, counters, kinds, tasks
 from memory.bus import Wake
+from memory.figures import Spread
 from memory.heartbeat import Heartbeat
+from memory.kinds import Kind
 from memory.records import Task
+from memory.worker import FINISHED, Finished, Perform, Running, Worker
 
 log = structlog.get_logger(__name__)
-LONGEST_BACKOFF = 300.0
+NOTIFY_ATTEMPTS = 8
 Deliver = Callable[[Task], Awaitable[None]]
 
 
-def backoff(attempt: int, *, base: float = 1.0, longest: float = LONGEST_BACKOFF) -> float:
-    """Seconds before the next attempt: doubling, with full jitter above half, so that herds spread."""
-    most = min(longest, base * 2.0 ** (attempt - 1))
-    return float(most * (0.5 + random.random() / 2))  # noqa: S311 - jitter, not a secret
+def kinds_of(agent: Agent, limits: Mapping[str, int]) -> list[Kind]:
+    """What an agent can be asked to do, as it declares it: its looks, if it senses, and its capabilities.
+
+    `limits` are the configured ones, by kind; one of a kind that the agent does not have is logged and ignored.
+    """
+    named = [capability.kind for capability in agent.acts]
+    if agent.senses and "sense" not in named:
+        named.append("sense")
+    for unknown in limits.keys() - set(named):
+        log.warning("limit.unknown_kind", agent=agent.name, kind=unknown, known=named)
+    return [Kind(agent.name, name, max_running=limits.get(name)) for name in named]
+
+
+NOTIFY = Kind(NOTIFIER, "notify", max_attempts=NOTIFY_ATTEMPTS)
 
 
 @dataclass(slots=True)
@@ -41,7 +52,7 @@ class Workshop:
     Attributes:
         workers: how many tasks run at once.
         deliver: hands a `notify` task to its channel.
-        running: what is being worked on, by task id.
+        worker_id: who we are, as leases say.
     """
 
     agents: Callable[[], Mapping[str, Agent]]
@@ -49,99 +60,84 @@ class Workshop:
     outgoing: Callable[[], Outgoing]
     deliver: Deliver
     wake: Wake
-    worker: UUID
+    worker_id: UUID
     heartbeat: Heartbeat
     workers: int
     lease_seconds: float
     poll_seconds: float
-    running: dict[int, asyncio.Task[None]] = field(default_factory=dict)
-    lost: int = 0
+    worker: Worker = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.worker = Worker(
+            self.around(NOTIFIER).database,
+            self._performs,
+            worker=self.worker_id,
+            wake=self.wake,
+            heartbeat=self.heartbeat,
+            concurrency=self.workers,
+            ahead=0,  # what agents do takes its time: whoever has free hands takes it
+            lease_seconds=self.lease_seconds,
+            poll_seconds=self.poll_seconds,
+            failed=self._failed,
+        )
+
+    @property
+    def running(self) -> Mapping[int, Running]:
+        """What is being worked on, by task id."""
+        return self.worker.running
+
+    @property
+    def lost(self) -> int:
+        """How many leases were lost."""
+        return self.worker.lost
+
+    @property
+    def started(self) -> int:
+        """How many tasks were begun."""
+        return self.worker.started
+
+    @property
+    def finished(self) -> int:
+        """How many were finished."""
+        return self.worker.finished
+
+    @property
+    def retried(self) -> int:
+        """How many failed and are tried again."""
+        return self.worker.retried
+
+    @property
+    def claim_seconds(self) -> Spread:
+        """How long claims took."""
+        return self.worker.claim_seconds
+
+    @property
+    def pickup_seconds(self) -> Spread:
+        """How long tasks were ready before they were begun."""
+        return self.worker.pickup_seconds
 
     async def run(self, stop: asyncio.Event, drain_seconds: float) -> None:
         """Until told to stop; then finish within the deadline, or hand back."""
-        base = self.around(NOTIFIER)
-        while not stop.is_set():
-            try:
-                due = await tasks.promote(base.database)
-                free = self.workers - len(self.running)
-                claimed: Sequence[Task] = []
-                if free > 0:
-                    claimed = await tasks.claim(
-                        base.database,
-                        [*self.agents(), NOTIFIER],
-                        limit=free,
-                        worker=self.worker,
-                        lease_seconds=self.lease_seconds,
-                    )
-                for task in claimed:
-                    self._start(task)
-            except SwarmError as error:
-                log.warning("worker.turn_failed", problem=error.message)
-                due, claimed = None, []
-            if not claimed or len(self.running) >= self.workers:
-                await self._pause(stop, min(self.poll_seconds, due if due is not None else self.poll_seconds))
-        await self._drain(drain_seconds)
+        await self.worker.run(stop, drain_seconds)
 
     def lose(self, task_id: int) -> None:
         """The lease of a task is gone: stop working on it."""
-        running = self.running.get(task_id)
-        if running is not None:
-            self.lost += 1
-            running.cancel("the lease was lost")
+        self.worker.lose(task_id)
 
-    def _start(self, task: Task) -> None:
-        self.heartbeat.watch(task)
-        job = asyncio.create_task(self._perform(task), name=f"task-{task.id}")
-        self.running[task.id] = job
-        job.add_done_callback(lambda _: self._finished(task.id))
+    def _performs(self) -> Mapping[str, Perform]:
+        return dict.fromkeys([*self.agents(), NOTIFIER], self._perform)
 
-    def _finished(self, task_id: int) -> None:
-        self.running.pop(task_id, None)
-        self.heartbeat.forget(task_id)
-        self.wake.set()
-
-    async def _pause(self, stop: asyncio.Event, seconds: float) -> None:
-        stopping = asyncio.ensure_future(stop.wait())
-        waking = asyncio.ensure_future(self.wake.wait(max(seconds, 0.005)))
-        _, pending = await asyncio.wait({stopping, waking}, return_when=asyncio.FIRST_COMPLETED)
-        for waiting in pending:
-            waiting.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await waiting
-
-    async def _drain(self, seconds: float) -> None:
-        jobs = list(self.running.values())
-        if not jobs:
-            return
-        log.info("worker.draining", tasks=len(jobs))
-        _, late = await asyncio.wait(jobs, timeout=seconds)
-        for job in late:
-            job.cancel("draining")
-        if late:
-            await asyncio.wait(late, timeout=5)
-
-    async def _perform(self, task: Task) -> None:
+    async def _perform(self, task: Task) -> Finished:
         around = self.around(task.agent)
-        try:
-            async with asyncio.timeout(task.deadline_seconds):
-                await self._work(task, around)
-        except asyncio.CancelledError:
-            log.info("task.cancelled", task=task.id, kind=task.kind)
-            await asyncio.shield(self._give_back(task, around))
-        except LeaseLostError:
-            log.info("task.lease_lost", task=task.id, kind=task.kind)
-        except TimeoutError:
-            error = TransientError(f"took longer than its deadline of {task.deadline_seconds:g} s")
-            await self._failed(task, around, error)
-        except Exception as error:  # noqa: BLE001 - whatever an agent raises ends its task, not the process
-            await self._failed(task, around, error)
-
-    async def _work(self, task: Task, around: Surroundings) -> None:
         if task.agent == NOTIFIER:
             await self.deliver(task)
             async with around.database.transaction(clearance=around.clearance) as tx:
                 await tasks.succeed(tx, task, None)
-            return
+        else:
+            await self._work(task, around)
+        return FINISHED
+
+    async def _work(self, task: Task, around: Surroundings) -> None:
         agent = self.agents()[task.agent]
         window = Window(
             around.database,
@@ -162,13 +158,9 @@ class Workshop:
             writing = Writing(tx, task.agent, self.outgoing(), window.now, tuple(window.consulted))
             await writing.write(verdicts)
 
-    async def _give_back(self, task: Task, around: Surroundings) -> None:
-        with contextlib.suppress(SwarmError):
-            async with around.database.transaction(clearance=around.clearance) as tx:
-                await tasks.give_back(tx, [task])
-
-    async def _failed(self, task: Task, around: Surroundings, error: Exception) -> None:
+    async def _failed(self, task: Task, error: Exception) -> Finished:
         """Retryable: back off. Otherwise, or when the attempts are used up: a dead letter, and a human is told."""
+        around = self.around(task.agent)
         retryable = isinstance(error, (TransientError, ConflictError)) or (
             isinstance(error, SwarmError) and error.retryable
         )
@@ -182,15 +174,16 @@ class Workshop:
         try:
             now = await clock.now(around.database)
             async with around.database.transaction(clearance=around.clearance) as tx:
-                await tasks.fail(tx, task, f"{code}: {text}", retry_in=backoff(task.attempt) if again else None)
+                kind = (await kinds.known(tx)).require(task.agent, task.kind)
+                await tasks.fail(tx, task, f"{code}: {text}", retry_in=kind.wait(task.attempt) if again else None)
                 await counters.count(tx, "dataswarm_task_failures_total", {"kind": task.kind, "error": code})
                 if not again and task.incident_id is not None and task.kind != "notify":
                     writing = Writing(tx, task.agent, self.outgoing(), now)
                     reason = f"{task.kind} failed for good: {text}"
                     await writing.write([Escalate(task.incident_id, reason, {"task": task.id, "error": code})])
+            self.worker.count_failure(again=again)
         except LeaseLostError:
             log.info("task.lease_lost", task=task.id, kind=task.kind)
-        except PermanentError as problem:
-            log.warning("task.failure_unwritten", problem=problem.message, task=task.id)
         except SwarmError as problem:
             log.warning("task.failure_unwritten", problem=problem.message, task=task.id)
+        return FINISHED

@@ -17,15 +17,16 @@ from agents.base import Agent
 from agents.playbook import Playbook, Reasoner
 from agents.runtime.bench import Surroundings
 from agents.runtime.considering import Consideration
-from agents.runtime.performing import Workshop
+from agents.runtime.performing import NOTIFY, Workshop, kinds_of
 from agents.runtime.ticking import Ticks
 from agents.runtime.writing import Outgoing
 from config.errors import ConflictError, PermanentError, SwarmError, TransientError
 from config.settings import Settings
 from integrations.base import Channel, Integration, Message
-from memory import approvals, clock, partitions, presence, recall, remediations, timers
+from memory import approvals, clock, figures, kinds, partitions, presence, recall, remediations, tasks, timers
 from memory.bus import HINT, Listener
 from memory.database import Database
+from memory.figures import Figures
 from memory.heartbeat import Heartbeat
 from memory.records import RemediationState, Sensitivity, Task
 
@@ -46,6 +47,8 @@ class Swarm:
         agents, playbooks: what is enabled here, made and ready.
         sources, channels: open integrations by configured name.
         version: of the project, as `status` shows it.
+        on_hung: what the heartbeat does when the event loop hangs and leases are given up; a service that is started
+            anew when it ends passes `memory.heartbeat.end_process`.
     """
 
     def __init__(
@@ -59,6 +62,7 @@ class Swarm:
         channels: Mapping[str, Channel],
         reasoner: Reasoner | None = None,
         version: str = "",
+        on_hung: Callable[[], None] | None = None,
     ) -> None:
         self.database = database
         self.settings = settings
@@ -68,12 +72,14 @@ class Swarm:
         self.channels = dict(channels)
         self.reasoner = reasoner
         self.version = version
+        self.on_hung = on_hung
         self.process: UUID = uuid4()
         self.host = socket.gethostname()
         self.label = f"{self.host}:{os.getpid()}"
         self.listener = Listener(database.listen_url)
         self.ticks = Ticks(database, lambda: self.settings)
         self.considerations: dict[str, Consideration] = {}
+        self.heartbeat: Heartbeat | None = None
         self.workshop: Workshop | None = None
         self._loops: dict[str, tuple[asyncio.Task[None], asyncio.Event]] = {}
         self._started = asyncio.Event()
@@ -100,11 +106,12 @@ class Swarm:
         """Until `stop` is set; then drain: finish or hand back what is leased, give up the agents' leases."""
         runtime = self.settings.runtime
         await self.listener.start()
-        heartbeat = Heartbeat(
+        heartbeat = self.heartbeat = Heartbeat(
             self.database.listen_url,
             self.process,
             lease_seconds=runtime.lease_seconds,
             on_lost=self._lose,
+            on_hung=self.on_hung,
         )
         heartbeat.start(asyncio.get_running_loop())
         self.workshop = Workshop(
@@ -113,7 +120,7 @@ class Swarm:
             outgoing=self.outgoing,
             deliver=self.deliver,
             wake=self.listener.subscribe("task"),
-            worker=self.process,
+            worker_id=self.process,
             heartbeat=heartbeat,
             workers=runtime.workers,
             lease_seconds=runtime.lease_seconds,
@@ -143,6 +150,11 @@ class Swarm:
                     await presence.leave(tx, self.process)
             await self.listener.close()
             log.info("swarm.down")
+
+    def figures(self) -> Figures:
+        """What this process has counted of its coordination since it started."""
+        lost = sum(consideration.leases_lost for consideration in self.considerations.values())
+        return figures.of(self.listener, self.heartbeat, self.workshop, lost)
 
     async def started(self) -> None:
         """Wait until every loop runs."""
@@ -191,7 +203,16 @@ class Swarm:
         if self.workshop is not None:
             self.workshop.lose(task_id)
 
+    async def _declare(self) -> None:
+        """Say what can be asked of whom, with the limits of the configuration; the same again writes nothing."""
+        wanted = [NOTIFY]
+        for agent in self.agents.values():
+            wanted += kinds_of(agent, self.settings.agent(agent.name).limits)
+        async with self.database.transaction() as tx:
+            await kinds.declare(tx, wanted)
+
     async def _reshape(self) -> None:
+        await self._declare()
         for name in [n for n in self._loops if self.considerations[n].agent is not self.agents.get(n)]:
             loop, told = self._loops.pop(name)
             told.set()
@@ -235,12 +256,15 @@ class Swarm:
                 self.version,
                 self.settings.fingerprint,
                 sorted(self.agents),
+                self.figures().to_json(),
             )
 
     async def _keep_partitions(self, stop: asyncio.Event) -> None:
         async def once() -> None:
             days = self._retention()
             await partitions.maintain(self.database, days)
+            async with self.database.transaction() as tx:
+                await tasks.forget_blobs(tx, days["tasks_history"])
             now = await clock.now(self.database)
             async with self.database.transaction(clearance=Sensitivity.CONFIDENTIAL) as tx:
                 for noun in ("observation", "decision"):

@@ -9,9 +9,13 @@ def register(app: typer.Typer) -> None:
     """Hang every command into the program, in the order `--help` lists them."""
     from dataswarm.commands import (  # noqa: PLC0415 - the package would import itself
         answering,
+        asking,
         examining,
         founding,
+        hearing,
         interviewing,
+        keeping,
+        lineaging,
         looking,
         playing,
         remembering,
@@ -28,8 +32,12 @@ def register(app: typer.Typer) -> None:
         answering,
         restraining,
         examining,
+        lineaging,
         remembering,
+        keeping,
+        asking,
         working,
+        hearing,
         founding,
     ):
         part.add(app)

@@ -8,7 +8,7 @@ from dataswarm.rendering import Page, moment
 
 
 def show_incident(page: Page, found: dict[str, Any]) -> None:
-    """Head, timeline, diagnoses, remedies, questions, hand-overs."""
+    """Head, timeline, diagnoses, remedies, what failed for good, questions, hand-overs."""
     page.line(f"Incident {found['id']}: {found['title']}", style="bold")
     ended = f", {found['resolution']}" if found["resolution"] else ""
     page.line(f"{found['state']}{ended} · {found['severity']} · {found['kind']} · {found['subject']}")
@@ -23,6 +23,7 @@ def show_incident(page: Page, found: dict[str, Any]) -> None:
     for remedy in found["remediations"]:
         _show_remedy(page, remedy)
     _show_would_have(page, found)
+    _show_failed(page, found["failed_tasks"])
     _show_humans(page, found)
 
 
@@ -59,6 +60,8 @@ def _show_remedy(page: Page, remedy: dict[str, Any]) -> None:
         page.line()
         rows = [(e["id"], e["step"], e["target"], e["effect_class"], e["state"]) for e in remedy["effects"]]
         page.table(("effect", "step", "target", "class", "state"), rows)
+    if refused := remedy["not_taken_back"]:
+        page.line(f"not taken back ({moment(refused['at'])}): {refused['error']}", style="red")
     if remedy["state"] in ("applied", "verified"):
         by_hand = f" (by hand: {remedy['undo_hint']})" if remedy["undo_hint"] else ""
         page.line(f"to take it back: dataswarm undo {remedy['id']}{by_hand}")
@@ -71,6 +74,17 @@ def _show_would_have(page: Page, found: dict[str, Any]) -> None:
             page.title("Would have")
             page.line(f"{would.get('playbook', remedy['playbook'])}: {would.get('summary', '')}")
             page.line(f"not done: {remedy['result'].get('stage', 'policy')}: {remedy['result'].get('reason', '')}")
+
+
+def _show_failed(page: Page, failed: list[dict[str, Any]]) -> None:
+    if not failed:
+        return
+    page.title("Failed for good")
+    for task in failed:
+        tries = "1 try" if task["attempt"] == 1 else f"{task['attempt']} tries"
+        page.line(f"task {task['id']} ({task['kind']}, {task['agent']}) after {tries}, {moment(task['at'])}")
+        page.line(f"  {task['error']}")
+        page.line(f"  once the cause is gone: {task['hint']}")
 
 
 def _show_humans(page: Page, found: dict[str, Any]) -> None:

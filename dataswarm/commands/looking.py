@@ -77,6 +77,7 @@ def show_status(page: Page, found: dict[str, Any]) -> None:
         page.title("Tasks")
         rows = [(t["agent"], t["kind"], t["state"], t["count"], ago(t["oldest_seconds"])) for t in found["tasks"]]
         page.table(("agent", "kind", "state", "count", "oldest"), rows)
+    _show_coordination(page, found["coordination"])
     page.title("Incidents")
     show_incidents(page, found["incidents"], everything=False)
     _show_waiting(page, found)
@@ -113,6 +114,42 @@ def _show_processes(page: Page, processes: list[dict[str, Any]]) -> None:
     page.table(("process", "version", "configuration", "agents", "last seen"), rows)
     if any(p["differs"] for p in processes):
         page.line("The processes do not run with the same configuration.", style="yellow")
+
+
+def _show_coordination(page: Page, found: dict[str, Any]) -> None:
+    """Figures where a process reports some, and everything that is wrong."""
+    for trouble in found["troubles"]:
+        page.line()
+        page.line(f"DATABASE: {trouble['what']}", style="bold yellow")
+        page.line(f"  → {trouble['hint']}")
+    for process in found["deaf"]:
+        page.line()
+        page.line(f"No notification reaches {process}: it works by polling, slower but complete.", style="yellow")
+        page.line("  → set database.listen_url to a direct address, past a transaction pooler")
+    page.title("Coordination")
+    rows = [
+        (name, measured["number"], _at_most(measured["p50"]), _at_most(measured["p99"]))
+        for name, measured in (("claim", found["claim_seconds"]), ("pickup", found["pickup_seconds"]))
+        if measured["number"]
+    ]
+    page.table(("", "measured", "half within", "99 % within"), rows)
+    page.line(
+        f"leases lost {found['leases_lost']}, agents lost {found['agent_leases_lost']}, retries {found['retried']};"
+        f" NOTIFY gaps {found['gaps']}, catch-ups {found['catch_ups']}"
+    )
+    ahead = min(found["partitions"].values(), default=None)
+    kept = max((pin["transactions"] for pin in found["pinned"]), default=0)
+    since = ago(max((pin["seconds"] or 0 for pin in found["pinned"]), default=None))
+    page.line(f"partitions made ahead: {ahead} days; oldest snapshot held: {kept} transactions, {since}")
+    if found["events_skipped"]:
+        told = ", ".join(f"{agent} {number}" for agent, number in found["events_skipped"].items())
+        page.line(f"events dropped by retention before they were read: {told}", style="yellow")
+
+
+def _at_most(seconds: float | None) -> str:
+    if seconds is None:
+        return "over a minute"
+    return f"{seconds * 1000:g} ms" if seconds < 1 else f"{seconds:g} s"
 
 
 def _show_waiting(page: Page, found: dict[str, Any]) -> None:

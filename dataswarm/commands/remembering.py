@@ -1,13 +1,15 @@
-"""Commands that look into memory: search, facts, learnings."""
+"""Commands that look into memory: search, learnings, who read what; those that keep it are in `keeping.py`."""
 
 from __future__ import annotations
 
 import enum
-import json
+from datetime import timedelta
 from typing import Annotated, Any
 
 import typer
 
+from dataswarm.commands import keeping
+from dataswarm.commands.lengths import seconds
 from dataswarm.commands.shared import AsJson, ConfigFile, Desk, at_desk, command, group
 from dataswarm.rendering import Page, answer, moment
 
@@ -21,14 +23,18 @@ class Noun(enum.StrEnum):
     DECISION = "decision"
     FACT = "fact"
     LEARNING = "learning"
+    NOTE = "note"
+    RUNBOOK = "runbook"
+    TURN = "turn"
 
 
 def add(app: typer.Typer) -> None:
     """Hang the commands into the program."""
     memory = group(app, "memory", "What the swarm saw, decided, believes and learned.")
     _add_search(memory)
-    _add_fact(memory)
     _add_learnings(memory)
+    _add_who_read(memory)
+    keeping.add(app)
 
 
 def _add_search(memory: typer.Typer) -> None:
@@ -37,70 +43,79 @@ def _add_search(memory: typer.Typer) -> None:
         "search",
         "dataswarm memory search orders renamed",
         'dataswarm memory search "duplicate batch" --noun decision --about "warehouse://shop/raw.*"',
+        'dataswarm memory search schema --about "warehouse://shop/raw.payments*" --since 48h --explain',
     )
     def search(
-        query: Annotated[list[str], typer.Argument(metavar="QUERY", help="Any words.")],
+        query: Annotated[list[str] | None, typer.Argument(metavar="QUERY", help="Any words; none: the newest.")] = None,
         noun: Annotated[list[Noun] | None, typer.Option("--noun", help="Only these; may be repeated.")] = None,
+        kind: Annotated[
+            list[str] | None, typer.Option("--kind", metavar="PATTERN", help="Only these kinds; may be repeated.")
+        ] = None,
         about: Annotated[
             str | None, typer.Option("--about", metavar="PATTERN", help="Only about these assets.")
         ] = None,
+        by: Annotated[
+            list[str] | None, typer.Option("--by", metavar="AGENT", help="Only what these wrote; may be repeated.")
+        ] = None,
+        since: Annotated[
+            str | None, typer.Option("--since", metavar="LENGTH", help="No older than this: 90s, 30m, 48h, 7d.")
+        ] = None,
+        branch: Annotated[str, typer.Option("--branch", metavar="NAME", help="As seen on this branch.")] = "main",
+        explain: Annotated[bool, typer.Option("--explain", help="Say how each was found.")] = False,
         limit: Limit = 10,
         as_json: AsJson = False,
         config: ConfigFile = None,
     ) -> None:
         """What fits a question best, best first."""
-        from dataswarm import listings  # noqa: PLC0415 - see the package
+        from dataswarm.commands.shared import whoever  # noqa: PLC0415 - see the package
+        from dataswarm.views import plain  # noqa: PLC0415
+        from memory import clock, recall  # noqa: PLC0415
+        from memory.access import AccessLog  # noqa: PLC0415
 
-        asked = " ".join(query)
+        asked = " ".join(query or [])
+        age = None if since is None else timedelta(seconds=seconds(since))
 
         async def work(desk: Desk) -> dict[str, Any]:
-            nouns = [n.value for n in noun] if noun else None
-            found = await listings.search(desk.database, asked, nouns=nouns, subject=about, limit=limit)
-            return {"source": desk.source, **found}
+            oldest = None if age is None else await clock.now(desk.database) - age
+            async with desk.database.transaction(durable=False) as tx:
+                told = await recall.ask(
+                    tx,
+                    asked,
+                    nouns=[n.value for n in noun] if noun else None,
+                    kinds=kind or None,
+                    subject=about,
+                    since=oldest,
+                    agents=by or None,
+                    branch=branch,
+                    limit=limit,
+                )
+            log = AccessLog(desk.database)
+            log.searched(whoever(""), asked, [found.reference for found in told.found])
+            await log.flush()
+            return {"source": desk.source, "query": asked, **plain(told)}
 
         def show(page: Page) -> None:
             if not found["found"]:
-                page.line(f"memory holds nothing that fits {asked!r}")
+                page.line(f"memory holds nothing that fits {asked!r}" if asked else "memory holds nothing of that kind")
             rows = [(f["reference"], moment(f["at"]), f["kind"], f["subject"], f["text"][:160]) for f in found["found"]]
             page.table(("what", "at", "kind", "about", "words"), rows)
-
-        found = at_desk(config, work)
-        answer(found, as_json=as_json, show=show)
-
-
-def _add_fact(memory: typer.Typer) -> None:
-    @command(memory, "fact", "dataswarm memory fact warehouse://shop/marts.orders profile.good")
-    def fact(
-        subject: Annotated[str, typer.Argument(metavar="SUBJECT", help="An asset reference.")],
-        predicate: Annotated[str, typer.Argument(metavar="PREDICATE", help="What is held about it.")],
-        as_json: AsJson = False,
-        config: ConfigFile = None,
-    ) -> None:
-        """What is held to be true now, and what was before."""
-        from config.assets import Asset  # noqa: PLC0415 - see the package
-        from config.draft import nearest  # noqa: PLC0415
-        from config.errors import UsageError  # noqa: PLC0415
-        from dataswarm import listings  # noqa: PLC0415
-
-        asset = Asset.parse(subject)
-
-        async def work(desk: Desk) -> dict[str, Any]:
-            found = await listings.fact(desk.database, asset, predicate)
-            if found is not None:
-                return {"source": desk.source, **found}
-            held = await listings.predicates(desk.database, asset)
-            meant = nearest(f"{predicate} of {asset}", held)
-            raise UsageError(
-                f"nothing is held as {predicate!r} of {asset}",
-                hint=f"did you mean {meant!r}?" if meant else "nothing at all is held about it",
-            )
-
-        def show(page: Page) -> None:
-            page.line(f"{found['predicate']} of {found['subject']} (version {found['version']}, {found['agent']})")
-            page.line(json.dumps(found["object"], indent=2, ensure_ascii=False))
-            page.title("Versions")
-            rows = [(f["version"], moment(f["valid_from"]), f["agent"], f["retracted"]) for f in found["history"]]
-            page.table(("version", "since", "agent", "retracted"), rows)
+            if explain and found["found"]:
+                page.title("How they were found")
+                page.table(
+                    ("what", "score", "of it neighbours", "by words", "by vector", "agent", "branch"),
+                    [
+                        (
+                            f["reference"],
+                            f"{f['score']:.3f}",
+                            f"{f['neighbours']:.3f}",
+                            f["words_rank"] or "-",
+                            f["vector_rank"] or ("-" if f["embedded"] else "no vector"),
+                            f["agent"],
+                            f["branch"],
+                        )
+                        for f in found["found"]
+                    ],
+                )
 
         found = at_desk(config, work)
         answer(found, as_json=as_json, show=show)
@@ -133,6 +148,52 @@ def _add_learnings(memory: typer.Typer) -> None:
                 for one in found["learnings"]
             ]
             page.table(("at", "signal", "playbook", "cause", "what"), rows)
+
+        found = at_desk(config, work)
+        answer(found, as_json=as_json, show=show)
+
+
+def _add_who_read(memory: typer.Typer) -> None:
+    @command(
+        memory,
+        "who-read",
+        "dataswarm memory who-read observation:12",
+        "dataswarm memory who-read --who pipeline-health --since 24h",
+    )
+    def who_read(
+        reference: Annotated[
+            str | None, typer.Argument(metavar="WHAT", help="An item as `memory search` names it; default: anything.")
+        ] = None,
+        who: Annotated[str | None, typer.Option("--who", metavar="NAME", help="Only this reader.")] = None,
+        since: Annotated[
+            str | None, typer.Option("--since", metavar="LENGTH", help="No older than this: 90s, 30m, 48h, 7d.")
+        ] = None,
+        limit: Limit = 50,
+        as_json: AsJson = False,
+        config: ConfigFile = None,
+    ) -> None:
+        """Who read what and when, the newest first."""
+        from config.errors import UsageError  # noqa: PLC0415 - see the package
+        from dataswarm.views import plain  # noqa: PLC0415
+        from memory import clock  # noqa: PLC0415
+        from memory.access import accesses  # noqa: PLC0415
+
+        noun, _, ref = (reference or "").partition(":")
+        if reference is not None and not (noun and ref):
+            raise UsageError(f"not an item: {reference!r}", hint="write noun:id, as observation:12")
+        age = None if since is None else timedelta(seconds=seconds(since))
+
+        async def work(desk: Desk) -> dict[str, Any]:
+            oldest = None if age is None else await clock.now(desk.database) - age
+            async with desk.database.transaction(durable=False) as tx:
+                found = await accesses(tx, who=who, noun=noun or None, ref=ref or None, since=oldest, limit=limit)
+            return {"source": desk.source, "accesses": [plain(access) for access in found]}
+
+        def show(page: Page) -> None:
+            if not found["accesses"]:
+                page.line("nobody did, as far as the log goes back")
+            rows = [(moment(a["at"]), a["who"], a["verb"], f"{a['noun']}:{a['ref']}") for a in found["accesses"]]
+            page.table(("at", "who", "did", "what"), rows)
 
         found = at_desk(config, work)
         answer(found, as_json=as_json, show=show)

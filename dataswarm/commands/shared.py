@@ -100,6 +100,7 @@ def at_desk(path: Path | None, work: Callable[[Desk], Awaitable[T]]) -> T:
 async def _at_desk(settings: Settings, work: Callable[[Desk], Awaitable[T]]) -> T:
     from config.errors import SetupError  # noqa: PLC0415 - see the package
     from dataswarm.app import addresses  # noqa: PLC0415
+    from dataswarm.sealing import vault_for  # noqa: PLC0415
     from memory import migrate  # noqa: PLC0415
     from memory.database import Database  # noqa: PLC0415
 
@@ -120,6 +121,7 @@ async def _at_desk(settings: Settings, work: Callable[[Desk], Awaitable[T]]) -> 
         prepare=settings.database.prepare,
         statement_timeout_seconds=settings.database.statement_timeout_seconds,
     )
+    database.vault = vault_for(settings)
     try:
         return await work(Desk(settings, database))
     finally:

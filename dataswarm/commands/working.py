@@ -1,15 +1,13 @@
-"""Commands about work and what is told of it: tasks, events."""
+"""Commands about work: tasks list, show, retry, cancel."""
 
 from __future__ import annotations
 
-import asyncio
 import enum
 import json
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from dataswarm.commands.answering import do
 from dataswarm.commands.shared import AsJson, By, ConfigFile, Desk, at_desk, command, group, whoever
 from dataswarm.rendering import Page, answer, moment
 
@@ -18,7 +16,9 @@ if TYPE_CHECKING:
 
 Id = Annotated[int, typer.Argument(metavar="ID", min=1, help="The task.")]
 Limit = Annotated[int, typer.Option("--limit", min=1, max=1000, help="At most so many.")]
-FOLLOW_SECONDS = 1.0
+Ids = Annotated[list[int], typer.Argument(metavar="ID…", min=1, help="The tasks.")]
+Agent = Annotated[str | None, typer.Option("--agent", metavar="NAME", help="Of this agent alone.")]
+Kind = Annotated[str | None, typer.Option("--kind", metavar="KIND", help="Of this kind alone.")]
 
 
 class State(enum.StrEnum):
@@ -41,47 +41,77 @@ def add(app: typer.Typer) -> None:
     tasks = group(app, "tasks", "Work waiting, under way, done and failed.")
     _add_list(tasks)
     _add_show(tasks)
-    _add_deeds(tasks)
-    _add_tail(group(app, "events", "What agents are told, as it happens."))
+    _add_retry(tasks)
+    _add_cancel(tasks)
 
 
 def _add_list(tasks: typer.Typer) -> None:
-    @command(tasks, "list", "dataswarm tasks list", "dataswarm tasks list --state failed --agent incident-response")
+    @command(
+        tasks,
+        "list",
+        "dataswarm tasks list",
+        "dataswarm tasks list --state failed --agent incident-response",
+        'dataswarm tasks list --state succeeded --subject "warehouse://shop/*" --since 2h --json',
+    )
     def list_all(
         state: Annotated[list[State] | None, typer.Option("--state", help="Default: what is not finished.")] = None,
-        agent: Annotated[str | None, typer.Option("--agent", metavar="NAME", help="Of this agent alone.")] = None,
-        kind: Annotated[str | None, typer.Option("--kind", metavar="KIND", help="Of this kind alone.")] = None,
+        agent: Agent = None,
+        kind: Kind = None,
+        subject: Annotated[
+            str | None, typer.Option("--subject", metavar="PATTERN", help="Of assets whose reference fits.")
+        ] = None,
+        since: Annotated[
+            str | None,
+            typer.Option("--since", metavar="TIME", help="Finished, dead or asked for since: 2h ago, or a time."),
+        ] = None,
         limit: Limit = 50,
         as_json: AsJson = False,
         config: ConfigFile = None,
     ) -> None:
-        """Tasks, the newest first."""
+        """Tasks, the newest first, without payloads (`tasks show` has them)."""
         from dataswarm import listings  # noqa: PLC0415 - see the package
+        from dataswarm.commands.times import point  # noqa: PLC0415
+        from memory import clock  # noqa: PLC0415
 
         async def work(desk: Desk) -> dict[str, Any]:
             states = _states(tuple(state) if state else ALIVE)
-            found = await listings.task_list(desk.database, states=states, agent=agent, kind=kind, limit=limit)
-            return {"source": desk.source, "tasks": found}
+            begin = point(since, await clock.now(desk.database)) if since else None
+            found = await listings.task_list(
+                desk.database, states=states, agent=agent, kind=kind, subject=subject, since=begin, limit=limit
+            )
+            note = "" if found else await listings.nothing_found(desk.database, agent, kind)
+            return {"source": desk.source, "tasks": found, **({"note": note} if note else {})}
 
         def show(page: Page) -> None:
             if not found["tasks"]:
-                page.line("no such tasks" if state else "nothing is waiting or under way; --state succeeded shows more")
-            rows = [
-                (
-                    t["id"],
-                    t["agent"],
-                    t["kind"],
-                    t["state"],
-                    f"{t['attempt']}/{t['max_attempts']}",
-                    t["subject"],
-                    t["error"],
+                is_narrow = state or agent or kind or subject or since
+                page.line(
+                    "no such tasks" if is_narrow else "nothing is waiting or under way; --state succeeded shows more"
                 )
-                for t in found["tasks"]
-            ]
-            page.table(("id", "agent", "kind", "state", "attempt", "subject", "last error"), rows)
+                if note := found.get("note"):
+                    page.line(note)
+            page.table(
+                ("id", "agent", "kind", "state", "attempt", "subject", "since", "last error"), _rows(found["tasks"])
+            )
 
         found = at_desk(config, work)
         answer(found, as_json=as_json, show=show)
+
+
+def _rows(found: list[dict[str, Any]]) -> list[tuple[Any, ...]]:
+    return [
+        (
+            t["id"],
+            t["agent"],
+            t["kind"],
+            f"{t['state']} ({t['reason']})" if t["reason"] else t["state"],
+            f"{t['attempt']}/{t['max_attempts']}",
+            t["subject"],
+            moment(t["at"] or t["created_at"]),
+            t["error"],
+        )
+        for t in found
+    ]
 
 
 def _add_show(tasks: typer.Typer) -> None:
@@ -120,80 +150,86 @@ def _states(wanted: tuple[State, ...]) -> list[TaskState]:
     return [TaskState(state.value) for state in wanted]
 
 
-def _add_deeds(tasks: typer.Typer) -> None:
-    @command(tasks, "retry", "dataswarm tasks retry 42")
-    def retry(id: Id, by: By = "", as_json: AsJson = False, config: ConfigFile = None) -> None:  # noqa: A002
-        """Bring a task that failed for good back to life."""
-        from dataswarm import operations  # noqa: PLC0415 - see the package
-
-        do(
-            config,
-            lambda database: operations.retry_task(database, id, by=whoever(by)),
-            as_json=as_json,
-            said=lambda _: f"task {id} is tried again",
-        )
-
-    @command(tasks, "cancel", "dataswarm tasks cancel 42")
-    def cancel(id: Id, by: By = "", as_json: AsJson = False, config: ConfigFile = None) -> None:  # noqa: A002
-        """Cancel a task that is not finished."""
-        from dataswarm import operations  # noqa: PLC0415 - see the package
-
-        do(
-            config,
-            lambda database: operations.cancel_task(database, id, by=whoever(by)),
-            as_json=as_json,
-            said=lambda _: f"task {id} is cancelled",
-        )
-
-
-def _add_tail(events: typer.Typer) -> None:
+def _add_retry(tasks: typer.Typer) -> None:
     @command(
-        events,
-        "tail",
-        "dataswarm events tail",
-        'dataswarm events tail --topic "incident.*" --follow',
-        "dataswarm events tail --json",
+        tasks,
+        "retry",
+        "dataswarm tasks retry 42",
+        "dataswarm tasks retry 42 43 --json",
+        "dataswarm tasks retry --all --kind investigate",
     )
-    def tail(
-        topic: Annotated[
-            list[str] | None, typer.Option("--topic", metavar="PATTERN", help="incident.* say; may be repeated.")
-        ] = None,
-        limit: Limit = 20,
-        follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until Ctrl-C.")] = False,
+    def retry(
+        ids: Annotated[list[int] | None, typer.Argument(metavar="[ID…]", min=1, help="The tasks.")] = None,
+        everything: Annotated[bool, typer.Option("--all", help="Every dead letter that the filters leave.")] = False,
+        agent: Agent = None,
+        kind: Kind = None,
+        by: By = "",
         as_json: AsJson = False,
         config: ConfigFile = None,
     ) -> None:
-        """The newest events, the newest last. With --follow and --json, one JSON object a line."""
-        from dataswarm import listings  # noqa: PLC0415 - see the package
+        """Bring tasks that failed for good back to life, with all their attempts."""
+        from config.errors import UsageError  # noqa: PLC0415 - see the package
+        from dataswarm import task_deeds  # noqa: PLC0415
 
-        topics = topic or ["*"]
+        if bool(ids) == everything:
+            raise UsageError("name tasks, or say --all", hint="`dataswarm tasks list --state failed` shows them")
+        if ids and (agent or kind):
+            raise UsageError("--agent and --kind go with --all")
 
-        async def once(desk: Desk) -> dict[str, Any]:
-            return {"source": desk.source, "events": await listings.events(desk.database, topics=topics, limit=limit)}
+        async def work(desk: Desk) -> dict[str, Any]:
+            who = whoever(by)
+            if ids:
+                return {"source": desk.source, **await task_deeds.retry(desk.database, ids, by=who)}
+            return {"source": desk.source, **await task_deeds.retry_all(desk.database, agent=agent, kind=kind, by=who)}
 
-        async def endless(desk: Desk) -> None:
-            seen: set[int] = set()
-            while True:
-                found = await listings.events(desk.database, topics=topics, limit=limit if not seen else 1000)
-                fresh = [event for event in found if event["id"] not in seen]
-                seen = {event["id"] for event in found} or seen
-                for event in fresh:
-                    typer.echo(json.dumps({"source": desk.source, **event}) if as_json else _line(event))
-                await asyncio.sleep(FOLLOW_SECONDS)
+        done = at_desk(config, work)
+        answer(done, as_json=as_json, show=lambda page: _show_retried(page, done))
+        if done["left"]:
+            raise typer.Exit(1)
+
+
+def _show_retried(page: Page, done: dict[str, Any]) -> None:
+    if done["retried"]:
+        page.line(f"tried again: {_counted(done['retried'])}")
+    elif not done["left"]:
+        page.line("no task that failed for good fits; `dataswarm tasks list --state failed` shows what there is")
+    for left in done["left"]:
+        page.line(f"left as it is: {left['why']}")
+
+
+def _counted(ids: list[int]) -> str:
+    few = ", ".join(str(task_id) for task_id in ids[:20])
+    return f"task {few}" if len(ids) == 1 else f"{len(ids)} tasks ({few}{', …' * (len(ids) > 20)})"  # noqa: PLR2004
+
+
+def _add_cancel(tasks: typer.Typer) -> None:
+    @command(tasks, "cancel", "dataswarm tasks cancel 42", "dataswarm tasks cancel 42 43 --json")
+    def cancel(ids: Ids, by: By = "", as_json: AsJson = False, config: ConfigFile = None) -> None:
+        """Cancel tasks that are not finished. One that runs loses its lease at once and can write nothing more."""
+        from dataswarm import task_deeds  # noqa: PLC0415 - see the package
+
+        async def work(desk: Desk) -> dict[str, Any]:
+            return {"source": desk.source, **await task_deeds.cancel(desk.database, ids, by=whoever(by))}
 
         def show(page: Page) -> None:
-            if not found["events"]:
-                page.line("nothing has happened yet")
-            for event in found["events"]:
-                page.line(_line(event))
+            for one in done["cancelled"]:
+                page.line(f"task {one['task_id']} is cancelled" + _was(one))
+            for left in done["left"]:
+                page.line(f"left as it is: {left['why']}")
 
-        if follow:
-            at_desk(config, endless)
-            return
-        found = at_desk(config, once)
-        answer(found, as_json=as_json, show=show)
+        done = at_desk(config, work)
+        answer(done, as_json=as_json, show=show)
+        if done["left"]:
+            raise typer.Exit(1)
 
 
-def _line(event: dict[str, Any]) -> str:
-    to = f" → {event['agent']}" if event["agent"] else ""
-    return f"{moment(event['at'])}  {event['topic']:<32} {event['subject']}  {event['reference']}{to}"
+def _was(one: dict[str, Any]) -> str:
+    """What a cancelled task was, and what becomes of a running one."""
+    if one["was"] != State.LEASED:
+        return f" (it was {one['was']})" if one["was"] else ""
+    until = moment(one["lease_until"])
+    return (
+        f"; it was running: its worker is stopped at its next heartbeat, before {until}, and can write nothing more.\n"
+        f"  What it was doing outside may have happened (`dataswarm tasks show {one['task_id']}` lists its effects);"
+        f" a subject it had to itself stays taken until {until}."
+    )

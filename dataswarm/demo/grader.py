@@ -48,12 +48,13 @@ class Grade:
         return json.dumps({**asdict(self), "marts": marts}, indent=2)
 
 
-def grade(world: World, oracle: Oracle | None = None) -> Grade:
+def grade(world: World, oracle: Oracle | None = None, *, is_own_process: bool = False) -> Grade:
     """Judge the marts of a world whose last cycle has been built.
 
     Args:
         world: a running world.
         oracle: judge by this one; the last fault's own if not given, `equal` where there was no fault.
+        is_own_process: run dbt inside this process, whose environment and output nobody else needs.
     """
     with world.connect("grader") as connection:
         fault, subject, listed = _last_injection(connection)
@@ -61,9 +62,9 @@ def grade(world: World, oracle: Oracle | None = None) -> Grade:
     omit = listed if chosen == "equal_but_listed" else {}
     if chosen == "last_good":
         # The twin must have been built once for its lineage to be known.
-        twin.work_out(world, world.last_day())
+        twin.work_out(world, world.last_day(), is_own_process=is_own_process)
     below = twin.marts_below(world, subject) if chosen == "last_good" else set()
-    compared = twin.compare(world, omit=omit, at_last_good=below)
+    compared = twin.compare(world, omit=omit, at_last_good=below, is_own_process=is_own_process)
     return Grade(fault, chosen, all(mart.is_equal for mart in compared), compared, omit)
 
 
@@ -96,7 +97,7 @@ def main(arguments: list[str] | None = None) -> int:
             for day in chosen.work_out:
                 twin.work_out(world, day, is_own_process=True)
             return 0
-        judged = grade(world, chosen.oracle)
+        judged = grade(world, chosen.oracle, is_own_process=True)
     except SwarmError as error:
         sys.stderr.write(f"{error}\n")
         return 2

@@ -84,7 +84,7 @@ async def play(options: Options, console: Console) -> int:
     # Sockets live below this path, and systems allow them about a hundred characters.
     home = options.directory or Path(tempfile.mkdtemp(prefix="dataswarm-"))
     way = options.way or (fault.ways[options.seed % len(fault.ways)] if fault.ways else "")
-    story = Story(fault, options.seed, way)
+    story = Story(fault, options.seed, way, is_kept=options.keep)
     plain = options.plain or not console.is_terminal
     stage: Stage | None = None
     try:
@@ -104,7 +104,7 @@ async def play(options: Options, console: Console) -> int:
         if options.json is not None:
             options.json.write_text(json.dumps(story.as_json(), indent=2, default=str) + "\n", encoding="utf-8")
         if options.keep:
-            console.print(f"\nkept in {home}: `dataswarm status --config {home}/world/swarm/dataswarm.yaml`")
+            _say_where(story, home, console)
     finally:
         if not options.keep:
             shutil.rmtree(home, ignore_errors=True)
@@ -168,7 +168,7 @@ async def set_up(story: Story, screen: Screen, home: Path, options: Options) -> 
     where: Addresses | None = None
     try:
         port = free_port()
-        file = opting_in.write(world, port=port)
+        story.config = file = opting_in.write(world, port=port)
         story.phase = "starting the swarm"
         settings = load(file)
         where = await asyncio.to_thread(addresses, settings)
@@ -267,7 +267,7 @@ async def _act_two(stage: Stage) -> None:
     if fault.ending == "none":
         story.phase = "nothing should happen"
         await stage.cycle()
-        await stage.until("nothing should happen", lambda s: not any(r["state"] == "leased" for r in s.depth), 10)
+        await stage.until("nothing should happen but a note of it", _is_noted_and_calm, 20)
         return
     await _to_the_end(stage)
 
@@ -287,6 +287,10 @@ async def _to_the_end(stage: Stage) -> None:
         elif incident.state in (IncidentState.RESOLVED, IncidentState.ESCALATED, IncidentState.CLOSED):
             return
     stage.story.problem = "the incident did not come to an end in time"
+
+
+def _is_noted_and_calm(seen: Seen) -> bool:
+    return bool(seen.noted) and not any(row["state"] == "leased" for row in seen.depth)
 
 
 def _state(seen: Seen) -> IncidentState | None:
@@ -314,12 +318,25 @@ async def _judge(stage: Stage) -> None:
 
 async def _linger(stage: Stage, console: Console) -> None:
     """Show the proof while the swarm still runs, so that its console can be looked at; until Enter."""
+    stage.story.is_live = True
     proof.show(console, stage.story)
     stage.story.is_shown = True
-    file = stage.world.directory / "swarm" / "dataswarm.yaml"
+    file = stage.story.config
     console.print(f"\nThe swarm is still running: {stage.story.address}", highlight=False)
     console.print(f"Look closer in another terminal: dataswarm show 1 --config {file}", highlight=False, soft_wrap=True)
     await asyncio.to_thread(console.input, "Enter ends it. ")
+
+
+def _say_where(story: Story, home: Path, console: Console) -> None:
+    """Where a kept world is, and how to go on with it."""
+
+    def say(line: str) -> None:
+        console.print(line, highlight=False, soft_wrap=True, markup=False)
+
+    say(f"\nkept in {home}, its servers running; the swarm has stopped")
+    if story.config is not None:
+        say(f"  dataswarm show 1 --config {story.config}")
+        say(f"  dataswarm up --config {story.config}    (it works on; only then is an undo carried out)")
 
 
 async def run(command: list[str], accepted: tuple[int, ...] = (0,)) -> str:

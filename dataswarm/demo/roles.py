@@ -22,6 +22,8 @@ _MEMBERSHIPS: Final[LiteralString] = """
 grant dbt_team to swarm_actor;
 grant loader to saboteur;
 grant pg_read_all_data to grader;
+-- An operator's right: to end somebody's session.
+grant pg_signal_backend to saboteur;
 -- A build that waits longer than this for somebody's lock fails, as in most shops.
 alter role dbt_team set lock_timeout = '2s';
 """

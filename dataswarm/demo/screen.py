@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import UTC, datetime
 from time import monotonic
 from types import TracebackType
 from typing import Self
@@ -105,7 +104,9 @@ class Screen:
             table.add_column(name)
         for agent in self._story.seen.agents:
             alive = "[green]●[/green]" if agent.holder is not None else "[red]○[/red]"
-            age = "" if agent.beat_at is None else f"{(datetime.now(UTC) - agent.beat_at).total_seconds():.0f} s ago"
+            # The server's clock wrote the beat, so the server's clock tells its age.
+            at, beat = self._story.seen.at, agent.beat_at
+            age = "" if at is None or beat is None else f"{(at - beat).total_seconds():.0f} s ago"
             at_work = sum(
                 int(row["count"])
                 for row in self._story.seen.depth

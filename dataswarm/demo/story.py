@@ -5,19 +5,27 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 from dataswarm.demo.cycle import CycleReport
 from dataswarm.demo.faults.catalogue import Fault
-from memory import escalations, incidents, ledger, presence, remediations, tasks
+from memory import clock, escalations, incidents, ledger, presence, remediations, tasks
 from memory.database import Database
-from memory.records import Decision, Escalation, Incident, Presence, Remediation, Transition
+from memory.records import Decision, Escalation, Incident, Observation, Presence, Remediation, Transition
+
+CHANGES = ("schema.column_*",)
+RAW = "raw."
 
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """The blackboard at one moment. `incident` is the one the story is about: the first opened after the fault."""
+    """The blackboard at one moment, by the server's clock.
 
+    `incident` is the one the story is about: the first opened after the fault. `noted` are changes of raw columns.
+    """
+
+    at: datetime | None = None
     agents: Sequence[Presence] = ()
     depth: Sequence[Mapping[str, Any]] = ()
     ratio: Mapping[str, Any] = field(default_factory=dict)
@@ -26,6 +34,7 @@ class Seen:
     decisions: Sequence[Decision] = ()
     remediations: Sequence[Remediation] = ()
     escalations: Sequence[Escalation] = ()
+    noted: Sequence[Observation] = ()
 
     @property
     def incident(self) -> Incident | None:
@@ -35,10 +44,12 @@ class Seen:
 
 async def look(database: Database) -> Seen:
     """Read it once, in one transaction."""
+    at = await clock.now(database)
     async with database.transaction(durable=False) as tx:
         found = await incidents.list_(tx, open_only=False, limit=20)
         first = min(found, key=lambda i: i.id, default=None)
         return Seen(
+            at=at,
             agents=await presence.all(tx),
             depth=await tasks.depth(tx),
             ratio=dict(await incidents.ratio(tx, None)),
@@ -47,16 +58,23 @@ async def look(database: Database) -> Seen:
             decisions=await ledger.decisions(tx, limit=50),
             remediations=[] if first is None else await remediations.of_incident(tx, first.id),
             escalations=[] if first is None else await escalations.escalations(tx, first.id),
+            # What the models are built into comes and goes with every build; the fault is in what was loaded.
+            noted=[o for o in await ledger.observations(tx, kinds=CHANGES) if o.subject.path.startswith(RAW)],
         )
 
 
 @dataclass(slots=True)
 class Story:
-    """A run of the demo as it goes on."""
+    """A run of the demo as it goes on.
+
+    `config` is the swarm's file; `is_live`: the swarm still runs now; `is_kept`: its world outlives the run.
+    """
 
     fault: Fault
     seed: int
     way: str
+    is_kept: bool = False
+    config: Path | None = None
     address: str = ""
     phase: str = "getting ready"
     told: list[tuple[float, str]] = field(default_factory=list)  # seconds since the start, sentence
@@ -67,6 +85,7 @@ class Story:
     cycles: list[CycleReport] = field(default_factory=list)
     grade: Mapping[str, Any] = field(default_factory=dict)
     problem: str = ""
+    is_live: bool = False
     is_shown: bool = False  # was the proof printed already?
 
     @property
@@ -81,7 +100,7 @@ class Story:
             return False
         incident = self.seen.incident
         if self.fault.ending == "none":
-            return incident is None
+            return incident is None and bool(self.seen.noted)
         if self.fault.ending == "escalate":
             return self.is_escalated and not any(r.applied_at for r in self.seen.remediations)
         return incident is not None and incident.resolution is not None and incident.resolution.value == "auto"
@@ -112,6 +131,7 @@ class Story:
                 "resolution": incident.resolution.value if incident.resolution else None,
             },
             "incidents": len(self.seen.incidents),
+            "noted": [{"kind": o.kind, "subject": str(o.subject)} for o in self.seen.noted],
             "diagnosis": None
             if not diagnoses
             else {

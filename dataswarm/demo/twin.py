@@ -91,7 +91,11 @@ def remember_last_good(world: World) -> None:
 
 
 def compare(
-    world: World, *, omit: Omitted | None = None, at_last_good: frozenset[str] | set[str] = frozenset()
+    world: World,
+    *,
+    omit: Omitted | None = None,
+    at_last_good: frozenset[str] | set[str] = frozenset(),
+    is_own_process: bool = False,
 ) -> tuple[MartComparison, ...]:
     """Compare every mart with what it should hold on the day the warehouse has been loaded for.
 
@@ -99,8 +103,9 @@ def compare(
         world: a running world whose last cycle has been built.
         omit: raw rows that cannot come back.
         at_last_good: marts that should hold what they held before the fault.
+        is_own_process: run dbt inside this process.
     """
-    expected = work_out(world, world.last_day(), omit)
+    expected = work_out(world, world.last_day(), omit, is_own_process=is_own_process)
     with world.connect("grader") as warehouse, world.connect("grader", roles.TWIN) as twin:
         before = ExpectedMarts(twin).of(LAST_GOOD) if at_last_good else {}
         found: list[MartComparison] = []

@@ -2,12 +2,18 @@
 
 -- name: take_snapshot
 -- index: snapshots_name (branch, name)
-INSERT INTO dataswarm.snapshots (branch, name, at, by, snapshot, xid, revision)
+INSERT INTO dataswarm.snapshots (branch, name, at, by, snapshot, xid, revision, as_of)
 VALUES (
     %(branch)s::text, %(name)s::text, coalesce(%(now)s::timestamptz, statement_timestamp()), %(by)s::text,
-    pg_current_snapshot(), pg_current_xact_id(), nextval('dataswarm.revision_ids')
+    pg_current_snapshot(), pg_current_xact_id(), nextval('dataswarm.revision_ids'),
+    %(as_of)s::timestamptz
 )
-RETURNING id, branch, name, at, by;
+RETURNING id, branch, name, at, by, as_of;
+
+-- name: snapshots
+-- index: snapshots primary key
+SELECT id, branch, name, at, by, as_of FROM dataswarm.snapshots
+WHERE name IS NOT NULL AND (%(branch)s::text IS NULL OR branch = %(branch)s::text) ORDER BY id;
 
 -- name: snapshot
 -- index: snapshots_name (branch, name)
@@ -40,7 +46,7 @@ SELECT name, state FROM dataswarm.branches WHERE name = ANY (%(names)s::text[]) 
 
 -- name: close_branch
 -- index: branches primary key
-UPDATE dataswarm.branches SET state = 'merged' WHERE name = %(name)s::text AND state = 'open';
+UPDATE dataswarm.branches SET state = %(state)s::text WHERE name = %(name)s::text AND state = 'open';
 
 -- name: hidden_facts
 -- index: knowledge primary key
@@ -49,8 +55,12 @@ SELECT dataswarm.hidden_facts(%(branch)s::text) AS number;
 -- name: compare_points
 -- index: knowledge_revisions primary key
 SELECT subject, predicate, l.id AS before, r.id AS after
-FROM dataswarm.beliefs(%(left_branch)s::text, %(left_point)s::bigint, NULL, NULL, NULL) l
-FULL JOIN dataswarm.beliefs(%(right_branch)s::text, %(right_point)s::bigint, NULL, NULL, NULL) r
+FROM dataswarm.beliefs(
+    %(left_branch)s::text, %(left_point)s::bigint, %(left_as_of)s::timestamptz, NULL, NULL
+) l
+FULL JOIN dataswarm.beliefs(
+    %(right_branch)s::text, %(right_point)s::bigint, %(right_as_of)s::timestamptz, NULL, NULL
+) r
     USING (subject, predicate)
 WHERE l.id IS DISTINCT FROM r.id
 ORDER BY subject, predicate;

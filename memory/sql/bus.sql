@@ -23,7 +23,7 @@ LEFT JOIN LATERAL (
        AND (xid > %(after_xid)s::text::xid8 OR id > %(after_id)s::bigint)
        AND pg_visible_in_snapshot(xid, target.snapshot)
        AND (%(patterns)s::text[] IS NULL OR topic ~ ANY (%(patterns)s::text[]))
-       AND agent IN ('', %(agent)s::text)
+       AND (%(agent)s::text IS NULL OR agent IN ('', %(agent)s::text))
      ORDER BY events.xid, id LIMIT %(limit)s::int)
     UNION ALL
     (SELECT id, xid::text AS xid, at, topic, subject, noun, reference_id, agent, xid AS ordered
@@ -32,17 +32,19 @@ LEFT JOIN LATERAL (
        AND xid < pg_snapshot_xmax(target.snapshot)
        AND pg_visible_in_snapshot(xid, target.snapshot)
        AND (%(patterns)s::text[] IS NULL OR topic ~ ANY (%(patterns)s::text[]))
-       AND agent IN ('', %(agent)s::text)
+       AND (%(agent)s::text IS NULL OR agent IN ('', %(agent)s::text))
      ORDER BY events.xid, id LIMIT %(limit)s::int)
     ORDER BY ordered, id LIMIT %(limit)s::int
 ) AS event ON true
 ORDER BY event.ordered, event.id;
 
 -- name: tail_events
--- index: events_time (at, id), newest first
+-- index: events_time (at, id), newest first; rare topics make it read back as far as `since`, retention at most
 SELECT id, xid::text AS xid, at, topic, subject, noun, reference_id, agent
 FROM dataswarm.events
-WHERE %(patterns)s::text[] IS NULL OR topic ~ ANY (%(patterns)s::text[])
+WHERE (%(patterns)s::text[] IS NULL OR topic ~ ANY (%(patterns)s::text[]))
+  AND (%(since)s::timestamptz IS NULL OR at >= %(since)s::timestamptz)
+  AND (%(agent)s::text IS NULL OR agent IN ('', %(agent)s::text))
 ORDER BY at DESC, id DESC LIMIT %(limit)s::int;
 
 -- name: events_between
@@ -54,3 +56,11 @@ WHERE at >= %(since)s::timestamptz AND at < %(until)s::timestamptz
   AND (%(patterns)s::text[] IS NULL OR topic ~ ANY (%(patterns)s::text[]))
   AND (%(agent)s::text IS NULL OR agent IN ('', %(agent)s::text))
 ORDER BY at, id LIMIT %(limit)s::int;
+
+-- name: oldest_event
+-- index: events_time (at, id), oldest first
+SELECT at FROM dataswarm.events ORDER BY at, id LIMIT 1;
+
+-- name: rebase_bus
+-- index: agents_pkey; reads all events once where a cursor lies ahead of the server, else none
+SELECT moved, unread FROM dataswarm.rebase_bus();

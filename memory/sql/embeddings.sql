@@ -29,14 +29,20 @@ RETURNING q.document_id, q.attempts, d.text;
 -- name: store_embeddings
 -- index: embeddings primary key (model, document_id); embedding_queue primary key
 WITH given AS (
-    SELECT n.document_id, n.vector::public.halfvec AS embedding, d.sensitivity
+    SELECT n.document_id, n.vector::public.halfvec AS embedding, d.at, d.importance, d.sensitivity, d.noun, d.agent,
+           d.kind, d.subject, d.whole, d.branch
     FROM unnest(%(ids)s::bigint[], %(texts)s::text[], %(vectors)s::text[]) AS n (document_id, text, vector)
     JOIN dataswarm.documents d ON d.id = n.document_id AND d.text = n.text
 ), stored AS (
-    INSERT INTO dataswarm.embeddings (model, document_id, sensitivity, embedding)
-    SELECT %(model)s::text, document_id, sensitivity, embedding FROM given
+    INSERT INTO dataswarm.embeddings (
+        model, document_id, at, importance, sensitivity, noun, agent, kind, subject, whole, branch, embedding
+    )
+    SELECT %(model)s::text, document_id, at, importance, sensitivity, noun, agent, kind, subject, whole, branch,
+           embedding
+    FROM given
     ON CONFLICT (model, document_id) DO UPDATE SET
-        embedding = EXCLUDED.embedding, sensitivity = EXCLUDED.sensitivity
+        embedding = EXCLUDED.embedding, at = EXCLUDED.at, importance = EXCLUDED.importance,
+        sensitivity = EXCLUDED.sensitivity, branch = EXCLUDED.branch
     RETURNING document_id
 )
 DELETE FROM dataswarm.embedding_queue q USING stored s
@@ -49,12 +55,40 @@ UPDATE dataswarm.embedding_queue SET
     not_before = coalesce(%(now)s::timestamptz, statement_timestamp()) + make_interval(secs => %(seconds)s::float8)
 WHERE model = %(model)s::text AND document_id = ANY (%(ids)s::bigint[]);
 
+-- name: embedding_share
+-- index: embedding_models primary key; embedding_queue_due (model, not_before); counted only while it is filled
+SELECT m.state, 1 - p.pending::float8 / greatest(t.documents, p.embedded + p.pending, 1) AS share
+FROM dataswarm.embedding_models m, dataswarm.lexeme_totals t, LATERAL (
+    SELECT (SELECT count(*) FROM dataswarm.embedding_queue q WHERE q.model = m.name AND m.state = 'filling') AS pending,
+           (SELECT count(*) FROM (
+                SELECT FROM dataswarm.embeddings e WHERE e.model = m.name AND m.state = 'filling' LIMIT 1000
+            ) few) AS embedded
+) p
+WHERE m.name = %(model)s::text;
+
+-- name: serve_embedding_model
+-- index: embedding_models primary key; the partitions of the models before it are dropped
+SELECT dataswarm.serve_embedding_model(%(model)s::text) AS began;
+
 -- name: embedding_coverage
--- index: embeddings primary key; embedding_queue_oldest (model, queued_at)
+-- index: embeddings primary key; embedding_queue_due, _failing and _oldest (model, …)
 SELECT m.name AS model,
-       (SELECT count(*) FROM dataswarm.embeddings e WHERE e.model = m.name) AS embedded,
-       (SELECT count(*) FROM dataswarm.embedding_queue q WHERE q.model = m.name) AS pending,
-       (SELECT count(*) FROM dataswarm.embedding_queue q WHERE q.model = m.name AND q.error <> '') AS failing,
+       CASE WHEN counted.number < %(most)s::integer THEN counted.number
+            ELSE greatest(counted.number, estimated.number) END AS embedded,
+       (SELECT count(*) FROM (
+            SELECT FROM dataswarm.embedding_queue q WHERE q.model = m.name LIMIT %(most)s::integer
+        ) q) AS pending,
+       (SELECT count(*) FROM (
+            SELECT FROM dataswarm.embedding_queue q WHERE q.model = m.name AND q.error <> '' LIMIT %(most)s::integer
+        ) q) AS failing,
        (SELECT extract(epoch FROM coalesce(%(now)s::timestamptz, statement_timestamp()) - min(q.queued_at))
         FROM dataswarm.embedding_queue q WHERE q.model = m.name)::float8 AS oldest_pending_seconds
-FROM dataswarm.embedding_models m ORDER BY m.name;
+FROM dataswarm.embedding_models m, LATERAL (
+    SELECT count(*) AS number FROM (
+        SELECT FROM dataswarm.embeddings e WHERE e.model = m.name LIMIT %(most)s::integer
+    ) e
+) counted, LATERAL (
+    SELECT coalesce(max(c.reltuples), 0)::bigint AS number FROM pg_class c
+    WHERE c.relnamespace = to_regnamespace('dataswarm') AND c.relname = m.part
+) estimated
+ORDER BY m.name;

@@ -1,10 +1,11 @@
 -- Incidents handed to humans.
 
 -- name: escalate
--- index: escalations primary key; incidents primary key
+-- index: escalations primary key; incidents primary key; locks the incident, so that one escalation is its first
 INSERT INTO dataswarm.escalations (incident_id, state, reason, packet, at)
 SELECT id, 'pending', %(reason)s::text, %(packet)s::jsonb, coalesce(%(now)s::timestamptz, statement_timestamp())
 FROM dataswarm.incidents WHERE id = %(incident_id)s::bigint
+FOR NO KEY UPDATE
 RETURNING *, (SELECT subject FROM dataswarm.incidents i WHERE i.id = incident_id) AS subject;
 
 -- name: escalation

@@ -19,7 +19,7 @@ RETURNING *;
 -- name: reopen_incident
 -- index: incidents_fingerprint (fingerprint, id desc)
 WITH ended AS (
-    SELECT id, state FROM dataswarm.incidents
+    SELECT id, state, resolution FROM dataswarm.incidents
     WHERE fingerprint = %(fingerprint)s::text
     ORDER BY id DESC LIMIT 1
 )
@@ -33,7 +33,7 @@ WHERE i.id = ended.id
   AND i.state IN ('resolved', 'closed')
   AND i.resolution NOT IN ('false_positive', 'duplicate')
   AND i.ended_at > coalesce(%(now)s::timestamptz, statement_timestamp()) - make_interval(secs => %(seconds)s::float8)
-RETURNING i.*, ended.state AS before;
+RETURNING i.*, ended.state AS before, ended.resolution AS ended;
 
 -- name: open_incident
 -- index: incidents_open_fingerprint
@@ -133,10 +133,15 @@ WHERE incident_id = %(id)s::bigint ORDER BY id;
 SELECT noun, ref FROM dataswarm.incident_members WHERE incident_id = %(id)s::bigint ORDER BY at, noun, ref;
 
 -- name: auto_resolution
--- index: incidents_ended (ended_at)
+-- index: incidents_ended (ended_at), of the window alone; over all time the totals know
 SELECT count(*) FILTER (WHERE resolution = 'auto') AS auto, count(*) AS final
 FROM dataswarm.incidents
-WHERE ended_at IS NOT NULL
-  AND resolution NOT IN ('false_positive', 'duplicate')
-  AND (%(seconds)s::float8 IS NULL
-       OR ended_at > coalesce(%(now)s::timestamptz, statement_timestamp()) - make_interval(secs => %(seconds)s::float8));
+WHERE ended_at > coalesce(%(now)s::timestamptz, statement_timestamp()) - make_interval(secs => %(seconds)s::float8)
+  AND resolution NOT IN ('false_positive', 'duplicate');
+
+-- name: incident_failed
+-- index: tasks_dead_incident (incident_id, id)
+SELECT id, agent, kind, subject, died_at AS at, attempt, error,
+       CASE WHEN jsonb_typeof(payload -> 'remediation_id') = 'number'
+            THEN (payload ->> 'remediation_id')::bigint END AS remediation_id
+FROM dataswarm.tasks_dead WHERE incident_id = %(id)s::bigint ORDER BY id;

@@ -7,7 +7,8 @@ WHERE task_id = %(task_id)s::bigint ORDER BY at, name;
 -- index: steps_pkey (task_id, name)
 INSERT INTO dataswarm.steps (task_id, name, version, shape, output, attempt, at)
 VALUES (%(task_id)s::bigint, %(name)s::text, %(version)s::int, %(shape)s::text, %(output)s::text::jsonb,
-        %(attempt)s::int, coalesce(%(now)s::timestamptz, statement_timestamp()));
+        %(attempt)s::int, coalesce(%(now)s::timestamptz, statement_timestamp()))
+RETURNING at;
 
 -- name: forget_steps
 -- index: steps_time (at), brin

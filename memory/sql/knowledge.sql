@@ -15,30 +15,34 @@ WITH base AS (
 ), written AS (
     INSERT INTO dataswarm.knowledge AS k (
         branch, subject, predicate, object, version, agent, confidence, sensitivity, source, evidence, valid_from,
-        retracted, reason
+        retracted, reason, keyed
     )
     SELECT %(branch)s::text, %(subject)s::text, %(predicate)s::text, %(object)s::jsonb, found.version + 1,
            %(agent)s::text, %(confidence)s::float8, %(sensitivity)s::smallint, %(source)s::text, %(evidence)s::jsonb,
-           coalesce(%(now)s::timestamptz, statement_timestamp()), %(retracted)s::boolean, %(reason)s::text
+           coalesce(%(now)s::timestamptz, statement_timestamp()), %(retracted)s::boolean, %(reason)s::text,
+           %(keyed)s::text
     FROM found
     WHERE found.own OR %(expected)s::integer IS NULL OR found.version = %(expected)s::integer
        OR (%(expected)s::integer = 0 AND found.absent)
     ON CONFLICT (branch, subject, predicate) DO UPDATE SET
         object = EXCLUDED.object, version = k.version + 1, agent = EXCLUDED.agent, confidence = EXCLUDED.confidence,
         sensitivity = EXCLUDED.sensitivity, source = EXCLUDED.source, evidence = EXCLUDED.evidence,
-        valid_from = EXCLUDED.valid_from, retracted = EXCLUDED.retracted, reason = EXCLUDED.reason
+        valid_from = EXCLUDED.valid_from, retracted = EXCLUDED.retracted, reason = EXCLUDED.reason,
+        keyed = EXCLUDED.keyed
     WHERE (%(expected)s::integer IS NULL OR k.version = %(expected)s::integer
            OR (%(expected)s::integer = 0 AND k.retracted))
-      AND (k.object, k.confidence, k.sensitivity, k.source, k.retracted) IS DISTINCT FROM
-          (EXCLUDED.object, EXCLUDED.confidence, EXCLUDED.sensitivity, EXCLUDED.source, EXCLUDED.retracted)
+      AND (CASE WHEN k.keyed IS NULL THEN k.object END, k.keyed, k.confidence, k.sensitivity, k.source, k.retracted)
+          IS DISTINCT FROM
+          (CASE WHEN EXCLUDED.keyed IS NULL THEN EXCLUDED.object END, EXCLUDED.keyed, EXCLUDED.confidence,
+           EXCLUDED.sensitivity, EXCLUDED.source, EXCLUDED.retracted)
     RETURNING k.*
 ), revised AS (
     INSERT INTO dataswarm.knowledge_revisions (
         branch, subject, predicate, object, version, agent, confidence, sensitivity, source, evidence, valid_from,
-        retracted, reason
+        retracted, reason, keyed
     )
     SELECT branch, subject, predicate, object, version, agent, confidence, sensitivity, source, evidence, valid_from,
-           retracted, reason
+           retracted, reason, keyed
     FROM written
 ), findable AS (
     INSERT INTO dataswarm.documents (noun, ref, at, agent, kind, subject, whole, sensitivity, text)
@@ -81,7 +85,7 @@ ORDER BY subject, predicate LIMIT %(limit)s::integer;
 
 -- name: beliefs
 -- index: knowledge_revisions primary key
-SELECT * FROM dataswarm.beliefs(%(branch)s::text, NULL, NULL, NULL, %(predicate)s::text)
+SELECT * FROM dataswarm.beliefs(%(branch)s::text, NULL, %(at)s::timestamptz, NULL, %(predicate)s::text)
 WHERE NOT retracted AND (%(subjects)s::text IS NULL OR subject ~ %(subjects)s::text)
 ORDER BY subject, predicate LIMIT %(limit)s::integer;
 
@@ -110,7 +114,7 @@ SELECT id FROM learned;
 
 -- name: learnings
 -- index: learnings_outcome (playbook, cause, signal), or the primary key backwards
-SELECT id, at, agent, signal, playbook, cause, subject, text, circumstances FROM dataswarm.learnings
+SELECT id, at, agent, signal, playbook, cause, subject, text, circumstances, sensitivity FROM dataswarm.learnings
 WHERE (%(playbook)s::text IS NULL OR playbook = %(playbook)s::text)
   AND (%(cause)s::text IS NULL OR cause = %(cause)s::text)
   AND (%(signal)s::text IS NULL OR signal = %(signal)s::text)

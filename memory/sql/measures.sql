@@ -6,16 +6,14 @@ SELECT kind, severity, count(*) AS number FROM dataswarm.incidents
 WHERE state NOT IN ('resolved', 'closed') GROUP BY kind, severity ORDER BY kind, severity;
 
 -- name: measure_escalation_ratio
--- index: incidents_opened (opened_at); escalations_incident (incident_id, id)
+-- index: incidents_opened (opened_at), of the window alone; escalations_incident (incident_id, id)
 SELECT count(*) AS incidents,
        count(*) FILTER (
            WHERE EXISTS (SELECT FROM dataswarm.escalations e WHERE e.incident_id = i.id)
        ) AS escalated
 FROM dataswarm.incidents i
-WHERE i.resolution IS DISTINCT FROM 'false_positive' AND i.resolution IS DISTINCT FROM 'duplicate'
-  AND (%(seconds)s::float8 IS NULL
-       OR i.opened_at > coalesce(%(now)s::timestamptz, statement_timestamp())
-                        - make_interval(secs => %(seconds)s::float8));
+WHERE i.opened_at > coalesce(%(now)s::timestamptz, statement_timestamp()) - make_interval(secs => %(seconds)s::float8)
+  AND i.resolution IS DISTINCT FROM 'false_positive' AND i.resolution IS DISTINCT FROM 'duplicate';
 
 -- name: measure_waiting
 -- index: approvals_expiry; silences_ends; planned_changes_ends

@@ -10,6 +10,7 @@ WHERE (a.capabilities, a.clearance) IS DISTINCT FROM (excluded.capabilities, exc
 -- index: agents_pkey
 UPDATE dataswarm.agents
 SET holder = %(holder)s::uuid, token = gen_random_uuid(), host = %(host)s::text, process = %(process)s::text,
+    hears = coalesce(%(hears)s::text, hears),
     lease_until = coalesce(%(now)s::timestamptz, statement_timestamp()) + make_interval(secs => %(seconds)s::float8),
     beat_at = coalesce(%(now)s::timestamptz, statement_timestamp())
 WHERE agent = (
@@ -18,7 +19,13 @@ WHERE agent = (
       AND (holder IS NULL OR holder = %(holder)s::uuid
            OR lease_until <= coalesce(%(now)s::timestamptz, statement_timestamp()))
     FOR UPDATE SKIP LOCKED)
-RETURNING agent, holder, token, cursor, lease_until;
+RETURNING agent, holder, token, cursor, lease_until, skipped, skipped_from, skipped_till;
+
+-- name: tell_skipped
+-- index: agents_pkey
+UPDATE dataswarm.agents SET skipped = 0, skipped_from = NULL, skipped_till = NULL
+WHERE agent = %(agent)s::text AND token = %(token)s::uuid AND skipped = %(skipped)s::bigint
+  AND lease_until > coalesce(%(now)s::timestamptz, statement_timestamp());
 
 -- name: renew_agents
 -- index: agents_pkey
@@ -46,32 +53,35 @@ WHERE agent = %(agent)s::text AND token = %(token)s::uuid
 UPDATE dataswarm.agents SET enabled = %(enabled)s::boolean WHERE agent = %(agent)s::text;
 
 -- name: all_agents
--- index: agents_pkey; the lag by events_order (xid, id), cut at 1,000 an agent
+-- index: agents_pkey; the lag by events_order (xid, id): of the first 5,000 not read, those it hears of, up to 1,000
 SELECT a.agent, a.holder, a.host, a.process, a.lease_until, a.beat_at, a.enabled, a.capabilities, behind.lag
 FROM dataswarm.agents a
 CROSS JOIN LATERAL (
     SELECT count(*) AS lag FROM (
-        SELECT FROM dataswarm.events e
-        WHERE (e.xid, e.id) > (
-              greatest(pg_snapshot_xmax((a.cursor ->> 'base')::pg_snapshot), (a.cursor ->> 'xid')::xid8),
-              CASE WHEN (a.cursor ->> 'xid')::xid8 >= pg_snapshot_xmax((a.cursor ->> 'base')::pg_snapshot)
-                   THEN (a.cursor ->> 'id')::bigint ELSE -1 END)
-          AND e.agent IN ('', a.agent)
-        LIMIT 1000) AS newer) AS behind
+        SELECT FROM (
+            SELECT e.topic, e.agent FROM dataswarm.events e
+            WHERE (e.xid, e.id) > (
+                  greatest(pg_snapshot_xmax((a.cursor ->> 'base')::pg_snapshot), (a.cursor ->> 'xid')::xid8),
+                  CASE WHEN (a.cursor ->> 'xid')::xid8 >= pg_snapshot_xmax((a.cursor ->> 'base')::pg_snapshot)
+                       THEN (a.cursor ->> 'id')::bigint ELSE -1 END)
+            LIMIT 5000) AS newer
+        WHERE newer.agent IN ('', a.agent) AND (a.hears IS NULL OR newer.topic ~ a.hears)
+        LIMIT 1000) AS heard) AS behind
 ORDER BY a.agent;
 
 -- name: beat_process
 -- index: processes_pkey
-INSERT INTO dataswarm.processes (process_id, host, pid, version, config_fingerprint, agents, started_at, beat_at)
+INSERT INTO dataswarm.processes (process_id, host, pid, version, config_fingerprint, agents, figures, started_at, beat_at)
 VALUES (%(process_id)s::uuid, %(host)s::text, %(pid)s::int, %(version)s::text, %(config_fingerprint)s::text,
-        %(agents)s::text[], coalesce(%(now)s::timestamptz, statement_timestamp()),
+        %(agents)s::text[], %(figures)s::jsonb, coalesce(%(now)s::timestamptz, statement_timestamp()),
         coalesce(%(now)s::timestamptz, statement_timestamp()))
 ON CONFLICT (process_id) DO UPDATE
-SET config_fingerprint = excluded.config_fingerprint, agents = excluded.agents, beat_at = excluded.beat_at;
+SET config_fingerprint = excluded.config_fingerprint, agents = excluded.agents, figures = excluded.figures,
+    beat_at = excluded.beat_at;
 
 -- name: all_processes
 -- index: none, one row a replica
-SELECT process_id, host, pid, version, config_fingerprint, agents, started_at, beat_at,
+SELECT process_id, host, pid, version, config_fingerprint, agents, figures, started_at, beat_at,
        extract(epoch FROM coalesce(%(now)s::timestamptz, statement_timestamp()) - beat_at)::float8 AS silent_seconds
 FROM dataswarm.processes ORDER BY started_at, process_id;
 

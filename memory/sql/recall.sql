@@ -1,50 +1,41 @@
--- Finding again. Words and vectors go through functions that filter by clearance themselves.
+-- Finding again. The function filters by clearance itself and chooses its plans by what the filters leave over.
 
--- name: recall_words
--- index: documents_lexemes (gin)
-SELECT document_id, score FROM dataswarm.recall_words(
-    %(query)s::text, %(nouns)s::text[], %(kinds)s::text, %(whole)s::text, %(subjects)s::text, %(since)s::timestamptz,
-    %(agents)s::text[], %(limit)s::integer
-) ORDER BY score DESC, document_id DESC;
-
--- name: recall_nearest
--- index: embeddings primary key (model, document_id): every vector of the model is compared
-SELECT document_id, score FROM dataswarm.recall_nearest(
-    %(vector)s::public.halfvec, %(model)s::text, %(nouns)s::text[], %(kinds)s::text, %(whole)s::text,
-    %(subjects)s::text, %(since)s::timestamptz, %(agents)s::text[], %(limit)s::integer
-) ORDER BY score DESC, document_id;
-
--- name: recall_latest
--- index: documents_whole (whole, at desc), documents_at (at desc) where no subject is given
-SELECT id AS document_id, 0::float8 AS score FROM dataswarm.documents
-WHERE (%(nouns)s::text[] IS NULL OR noun = ANY (%(nouns)s::text[]))
-  AND (%(kinds)s::text IS NULL OR kind ~ %(kinds)s::text)
-  AND (%(whole)s::text IS NULL OR whole = %(whole)s::text)
-  AND (%(subjects)s::text IS NULL OR subject ~ %(subjects)s::text OR whole ~ %(subjects)s::text)
-  AND (%(since)s::timestamptz IS NULL OR at >= %(since)s::timestamptz)
-  AND (%(agents)s::text[] IS NULL OR agent = ANY (%(agents)s::text[]))
-ORDER BY at DESC, id DESC LIMIT %(limit)s::integer;
+-- name: recall
+-- index: documents_lexemes (gin), the model's own hnsw; documents_whole, _agent, _kind, _at for the filters
+SELECT id, noun, ref, at, agent, kind, subject, sensitivity, text, branch, score, words_rank, vector_rank, similarity,
+       embedded, earlier, later, way
+FROM dataswarm.recall(
+    %(query)s::text, %(vector)s::text::public.halfvec, %(model)s::text, %(nouns)s::text[], %(kinds)s::text,
+    %(kind_list)s::text[], %(kind_from)s::text, %(whole)s::text, %(subjects)s::text, %(whole_from)s::text,
+    %(since)s::timestamptz, %(agents)s::text[], %(branch)s::text, %(reader)s::text, %(threshold)s::float8,
+    %(limit)s::integer, %(deep)s::integer
+);
 
 -- name: unsearched
--- index: documents_whole (whole, at desc), documents_at (at desc) where no subject is given
-SELECT count(*) AS number FROM dataswarm.documents
-WHERE sensitivity = 2
-  AND (%(nouns)s::text[] IS NULL OR noun = ANY (%(nouns)s::text[]))
-  AND (%(kinds)s::text IS NULL OR kind ~ %(kinds)s::text)
-  AND (%(whole)s::text IS NULL OR whole = %(whole)s::text)
-  AND (%(subjects)s::text IS NULL OR subject ~ %(subjects)s::text OR whole ~ %(subjects)s::text)
-  AND (%(since)s::timestamptz IS NULL OR at >= %(since)s::timestamptz)
-  AND (%(agents)s::text[] IS NULL OR agent = ANY (%(agents)s::text[]));
-
--- name: documents
--- index: documents primary key
-SELECT d.id, d.noun, d.ref, d.at, d.agent, d.kind, d.subject, d.sensitivity, coalesce(d.text, '') AS text,
-       EXISTS (
-           SELECT FROM dataswarm.embeddings e WHERE e.model = %(model)s::text AND e.document_id = d.id
-       ) AS embedded
-FROM dataswarm.documents d WHERE d.id = ANY (%(ids)s::bigint[]);
+-- index: documents_unsearched (at desc), confidential documents alone
+SELECT count(*) AS number FROM (
+    SELECT FROM dataswarm.documents
+    WHERE sensitivity = 2
+      AND branch = ANY (coalesce(dataswarm.lines_of(%(branch)s::text), '{}'))
+      AND (%(nouns)s::text[] IS NULL OR noun = ANY (%(nouns)s::text[]))
+      AND (%(kinds)s::text IS NULL OR kind ~ %(kinds)s::text)
+      AND (%(whole)s::text IS NULL OR whole = %(whole)s::text)
+      AND (%(subjects)s::text IS NULL OR subject ~ %(subjects)s::text OR whole ~ %(subjects)s::text)
+      AND (%(since)s::timestamptz IS NULL OR at >= %(since)s::timestamptz)
+      AND (%(agents)s::text[] IS NULL OR agent = ANY (%(agents)s::text[]))
+      AND (%(reader)s::text IS NULL OR importance >= %(threshold)s::float8 OR agent = %(reader)s::text)
+    LIMIT %(most)s::integer
+) hidden;
 
 -- name: forget_documents
--- index: documents_at (at desc)
+-- index: documents_at (at desc, id desc)
 DELETE FROM dataswarm.documents
 WHERE noun = ANY (%(nouns)s::text[]) AND at < %(before)s::timestamptz;
+
+-- name: fold_lexemes
+-- index: lexeme_news primary key; lexeme_counts primary key
+SELECT dataswarm.fold_lexemes(%(most)s::integer) AS folded;
+
+-- name: line_of_memory
+-- index: branches primary key
+SELECT state FROM dataswarm.branches WHERE name = %(branch)s::text;

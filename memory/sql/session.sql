@@ -1,24 +1,20 @@
 -- Commands to the session itself; they touch no table.
 
--- name: begin_public
--- session: opens a transaction that reads what is public
-BEGIN; SET LOCAL ROLE dataswarm_public;
+-- name: begin
+-- session: opens a transaction; sent together with `enter` and its first statement
+BEGIN;
 
--- name: begin_internal
--- session: opens a transaction that reads up to what is internal
-BEGIN; SET LOCAL ROLE dataswarm_internal;
+-- name: enter
+-- session: the role of a clearance, and limits: a runaway statement is stopped, and a frozen process does not hold its
+-- locks for ever. All of it ends with the transaction
+SELECT set_config('role', %(role)s::text, true), set_config('statement_timeout', %(statement)s::text, true),
+       set_config('idle_in_transaction_session_timeout', %(idle)s::text, true);
 
--- name: begin_confidential
--- session: opens a transaction that reads everything
-BEGIN; SET LOCAL ROLE dataswarm_confidential;
-
--- name: limit_time
--- session: a runaway statement is stopped, and a frozen process does not hold its locks for ever
-SET LOCAL statement_timeout = {milliseconds}; SET LOCAL idle_in_transaction_session_timeout = {idle};
-
--- name: relax
--- session: commits without waiting for the disk; only for what may be done again (claim, heartbeat, access log)
-SET LOCAL synchronous_commit = off;
+-- name: enter_relaxed
+-- session: the same, and the commit does not wait for the disk; only for what may be done again (claim, heartbeat)
+SELECT set_config('role', %(role)s::text, true), set_config('statement_timeout', %(statement)s::text, true),
+       set_config('idle_in_transaction_session_timeout', %(idle)s::text, true),
+       set_config('synchronous_commit', 'off', true);
 
 -- name: commit
 -- session: ends the transaction

@@ -7,8 +7,7 @@ import os
 import re
 import signal
 import subprocess
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from uuid import UUID
 
@@ -16,15 +15,11 @@ import psutil
 import psycopg
 import pytest
 
-from config.settings import Settings
-from dataswarm.app import Addresses, addresses, load
-from dataswarm.demo.play import start_swarm
-from dataswarm.demo.team import Team
 from dataswarm.demo.world import World
 from memory import effects, presence, tasks
 from memory.database import Database
 from memory.records import Resolution, TaskState
-from tests.stories.stage import Play, describe
+from tests.stories.stage import Copied, beside, describe, processes
 
 pytestmark = [pytest.mark.story, pytest.mark.chaos]
 DOOR = """
@@ -39,35 +34,6 @@ FOR EACH ROW WHEN (NEW.state = 'approved') EXECUTE FUNCTION public.wait_at_the_d
 AT_THE_DOOR = "SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND objid = 42 AND NOT granted"
 # Of the remedy's task, not of any other that failed meanwhile.
 LET_GO = re.compile(r'^(?=.*"kind": "remediate").*"event": "task\.(?:cancelled|lease_lost)"', re.MULTILINE)
-Copied = tuple[World, Team, Path]
-
-
-@contextmanager
-def processes(config: Path, *arguments: tuple[str, ...]) -> Iterator[list[subprocess.Popen[bytes]]]:
-    """Swarm processes, each with its own arguments; none survives the test."""
-    started = [start_swarm(config, *more) for more in arguments]
-    try:
-        yield started
-    finally:
-        for process in started:
-            if process.poll() is None:
-                process.send_signal(signal.SIGCONT)
-                process.terminate()
-        for process in started:
-            try:
-                process.wait(20)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
-
-
-@asynccontextmanager
-async def reading(settings: Settings) -> AsyncIterator[tuple[Database, Addresses]]:
-    """The blackboard, read beside the processes."""
-    where = addresses(settings)
-    database = await Database.open(where.worker, application_name="dataswarm/test", pool_size=2)
-    yield database, where
-    await database.close()
 
 
 def quicker(config: Path, **runtime: float) -> Path:
@@ -79,42 +45,23 @@ def quicker(config: Path, **runtime: float) -> Path:
 
 
 async def until(check: Callable[[], object], seconds: float = 60) -> object:
-    """Wait for something to be so; fails after a while."""
-    for _ in range(int(seconds / 0.02)):
-        found = check()
-        if asyncio.iscoroutine(found):
-            found = await found
-        if found:
-            return found
-        await asyncio.sleep(0.02)
-    raise AssertionError("it did not come to that")
-
-
-async def test_each_agent_in_its_own_process_ends_the_same(copied: Copied) -> None:
-    """Three processes, one agent each, meeting in PostgreSQL alone."""
-    world, team, config = copied
-    only = [("--only", name) for name in ("schema-drift", "pipeline-health", "incident-response")]
-    # Each process has a door of its own; port 0 lets the system choose.
-    with processes(config, *only):
-        async with reading(load(config)) as (database, _):
-            play = Play(world, team, database)
-            await play.up(["schema-drift", "pipeline-health", "incident-response"])
-            await play.break_("column-renamed", 2)
-            assert not (await play.cycle()).is_green
-            seen = await play.to_the_end()
-            assert [i.resolution for i in seen.incidents] == [Resolution.AUTO], describe(seen)
-            async with database.transaction() as tx:
-                assert len({p.process for p in await presence.all(tx)}) == 3
-            assert (await play.grade())["is_held"]
+    """Wait for something to be so that nobody tells: a process, a lock, a line in a log. Fails after a while."""
+    async with asyncio.timeout(seconds):
+        while True:
+            found = check()
+            if asyncio.iscoroutine(found):
+                found = await found
+            if found:
+                return found
+            await asyncio.sleep(0.02)
 
 
 async def test_a_replica_killed_in_the_middle_of_a_build_is_taken_over(copied: Copied) -> None:
     """Kill -9 during dbt build: no second dbt beside the first, still resolved, each effect done once."""
-    world, team, config = copied
+    world, _, config = copied
     quicker(config, lease_seconds=3, agent_lease_seconds=3)
     with processes(config, (), ()) as started:
-        async with reading(load(config)) as (database, _):
-            play = Play(world, team, database)
+        async with beside(copied) as (play, _):
             await play.up(["incident-response"])
             await play.break_("column-renamed", 2)
             assert not (await play.cycle()).is_green
@@ -141,11 +88,10 @@ async def test_a_replica_killed_in_the_middle_of_a_build_is_taken_over(copied: C
 
 async def test_a_worker_that_slept_through_its_lease_does_nothing_when_it_wakes(copied: Copied) -> None:
     """SIGSTOP between an intent and its deed, SIGCONT after takeover: the stale worker touches nothing."""
-    world, team, config = copied
+    world, _, config = copied
     quicker(config, lease_seconds=3, agent_lease_seconds=3)
     with processes(config, (), ()) as started:
-        async with reading(load(config)) as (database, where):
-            play = Play(world, team, database)
+        async with beside(copied) as (play, where):
             await play.up(["incident-response"])
             with psycopg.connect(where.owner, autocommit=True) as door, psycopg.connect(where.owner) as gate:
                 # A door before the remedy is approved, and a gate between its first intent and its deed: whoever
@@ -157,19 +103,18 @@ async def test_a_worker_that_slept_through_its_lease_does_nothing_when_it_wakes(
                 await until(lambda: door.execute(AT_THE_DOOR).fetchone(), 60)
                 gate.execute("LOCK TABLE dataswarm.kill_switch IN ACCESS EXCLUSIVE MODE")
                 door.execute("SELECT pg_advisory_unlock(42)")
-                sleeper = await until(lambda: whose_turn(database, started), 60)
+                sleeper = await until(lambda: whose_turn(play.database, started), 60)
                 assert isinstance(sleeper, subprocess.Popen)
                 sleeper.send_signal(signal.SIGSTOP)
             seen = await play.to_the_end()
             assert [i.resolution for i in seen.incidents] == [Resolution.AUTO], describe(seen)
-            log = config.parent / "swarm.log"
-            asleep = len(log.read_text(encoding="utf-8"))
+            asleep = len(play.log())
             sleeper.send_signal(signal.SIGCONT)
 
             def has_given_up() -> bool:
                 # Its deed would be a dbt below it: there must be none, from waking until it has let go.
                 assert not [b for b in dbts(world) if sleeper.pid in {p.pid for p in b.parents()}]
-                return LET_GO.search(log.read_text(encoding="utf-8")[asleep:]) is not None
+                return LET_GO.search(play.log()[asleep:]) is not None
 
             await until(has_given_up, 30)
 

@@ -6,12 +6,40 @@ from datetime import UTC, datetime
 from typing import Any
 
 from config.assets import Asset
-from memory import counters, incidents, remediations
-from memory.database import Transaction
+from memory import counters, incidents, kinds, remediations
+from memory.database import Database, Transaction
+from memory.kinds import Kind
 from memory.records import Incident, IncidentState, Remediation, RemediationState, Severity
 
 ORDERS = Asset.parse("warehouse://shop/raw.orders")
 STARTED = datetime(2020, 1, 1, tzinfo=UTC)
+
+
+# What the agents of the tests can be asked to do; declared in the database that every test's is cloned from.
+KINDS = tuple(
+    Kind(agent, kind)
+    for agent, named in {
+        "drift": ("act", "sense"),
+        "health": ("act", "sense"),
+        "response": ("act",),
+        "schema-drift": ("sense",),
+        "pipeline-health": ("sense", "investigate", "profile"),
+        "incident-response": ("remediate", "undo"),
+        "nobody-here": ("remediate",),
+        "notifier": ("notify",),
+    }.items()
+    for kind in named
+)
+
+
+async def declared(url: str, *more: Kind) -> None:
+    """Declare these kinds in a database, by its worker's address."""
+    database = await Database.open(url, application_name="dataswarm/test", pool_size=1)
+    try:
+        async with database.transaction() as tx:
+            await kinds.declare(tx, more or KINDS)
+    finally:
+        await database.close()
 
 
 async def opened(tx: Transaction, **more: Any) -> Incident:

@@ -4,13 +4,22 @@ from __future__ import annotations
 
 from typing import Any
 
+import psycopg
 import pytest
 
 from config.errors import ConflictError, PolicyError, UsageError
 from memory import branches, knowledge
 from memory.database import Database, Transaction
 from memory.records import Fact, Sensitivity
+from tests.memory.conftest import Clock
+from tests.memory.sealing import sealing
 from tests.memory.stage import ORDERS
+
+
+@pytest.fixture(autouse=True)
+def _sealed(db: Database) -> None:
+    """Confidential values are sealed."""
+    sealing(db)
 
 
 async def told(tx: Transaction, predicate: str, value: Any, expected: int | None = None, **more: Any) -> Fact:
@@ -197,3 +206,105 @@ async def test_a_branch_hides_what_is_above_the_clearance(db: Database) -> None:
             await told(tx, "owner", "overlaid", branch="deeper")
     async with db.transaction(clearance=Sensitivity.CONFIDENTIAL) as tx:
         assert await held(tx, "deeper") == {"owner": "classified"}
+
+
+async def test_what_changed_back_did_not_change(db: Database) -> None:
+    """The parent said something else meanwhile and then the same again: no conflict, the branch's word comes over."""
+    async with db.transaction() as tx:
+        await told(tx, "owner", 0)
+        await branches.fork(tx, "fix", by="ann")
+        for value in (1, 0):
+            await told(tx, "owner", value)
+        await told(tx, "owner", 2, branch="fix")
+        done = await branches.merge(tx, "fix", by="ann")
+        assert [(fact.object, fact.version) for fact in done.written] == [(2, 4)]
+
+
+@pytest.mark.parametrize(("first", "wins"), [("main", 2), ("fix", 1)])
+async def test_the_newer_side_wins_where_that_is_the_rule(db: Database, clock: Clock, first: str, wins: int) -> None:
+    """What was written last; where both were written at one time, ours."""
+    async with db.transaction() as tx:
+        await branches.fork(tx, "fix", by="ann")
+    values = {"main": 1, "fix": 2}
+    for branch in sorted(values, key=lambda name: name != first):
+        clock.forward(1)
+        async with db.transaction() as tx:
+            await told(tx, "owner", values[branch], branch=branch)
+            await told(tx, "same", values["main"], branch="main")
+            await told(tx, "same", values["fix"], branch="fix")
+    async with db.transaction() as tx:
+        await branches.merge(tx, "fix", by="ann", rule="newer")
+        assert await held(tx) == {"owner": wins, "same": 1}
+
+
+async def test_a_past_time_is_a_point_too(db: Database, clock: Clock) -> None:
+    """Fork, compare and roll back to what was believed then; a time without a zone is UTC; later writes stay out."""
+    async with db.transaction() as tx:
+        await told(tx, "owner", "monday")
+        await told(tx, "gone", 1)
+    monday = clock.now
+    clock.forward(86_400)
+    async with db.transaction() as tx:
+        await told(tx, "owner", "tuesday")
+        await told(tx, "new", 1)
+        await knowledge.retract(tx, "a", ORDERS, "gone", reason="x")
+    clock.forward(60)
+    written = f"main@{monday:%Y-%m-%dT%H:%M:%S.%f}"
+    async with db.transaction() as tx:
+        past = await knowledge.facts(tx, at=monday)
+        assert {fact.predicate: fact.object for fact in past} == {"owner": "monday", "gone": 1}
+        await branches.fork(tx, "as-of-monday", by="ann", at=monday)
+        assert await held(tx, "as-of-monday") == {"owner": "monday", "gone": 1}
+        assert [d.predicate for d in await branches.diff(tx, written, "main")] == ["gone", "new", "owner"]
+        assert await branches.diff(tx, written, "as-of-monday") == []
+        await told(tx, "owner", "corrected", 1, branch="as-of-monday")
+    async with db.transaction() as tx:
+        refused = await branches.merge(tx, "as-of-monday", by="ann")
+        assert [conflict.predicate for conflict in refused.conflicts] == ["owner"]
+        await branches.roll_back(tx, written, by="ann", reason="wrong turn")
+        assert await held(tx) == {"owner": "monday", "gone": 1}
+        with pytest.raises(UsageError, match="no time either"):
+            await branches.diff(tx, "main@someday", "main")
+
+
+async def test_a_dropped_branch_is_closed_and_kept(db: Database) -> None:
+    """Nothing is written on it or merged from it any more; what was said there can be read; main is never dropped."""
+    async with db.transaction() as tx:
+        await branches.fork(tx, "fix", by="ann")
+        await told(tx, "owner", 1, branch="fix")
+        assert (await branches.drop(tx, "fix")).state == "dropped"
+        for refused in (
+            told(tx, "owner", 2, branch="fix"),
+            branches.merge(tx, "fix", by="ann"),
+            branches.drop(tx, "fix"),
+        ):
+            with pytest.raises(UsageError, match="dropped"):
+                await refused
+        with pytest.raises(UsageError, match="cannot be dropped"):
+            await branches.drop(tx, "main")
+        assert await held(tx, "fix") == {"owner": 1}
+        assert await held(tx) == {}
+        await branches.snapshot(tx, "s", by="ann", branch="fix")
+        assert [point.name for point in await branches.snapshots(tx, "fix")] == ["s"]
+        assert await branches.snapshots(tx, "main") == []
+
+
+async def test_only_relatives_are_merged_and_never_in_a_circle(db: Database, owner_url: str) -> None:
+    """Into the parent alone; into a child is a cycle, into a cousin unrelated; and no branch gets another root."""
+    async with db.transaction() as tx:
+        for name, parent in (("a", "main"), ("b", "main"), ("a-child", "a")):
+            await branches.fork(tx, name, by="ann", parent=parent)
+        with pytest.raises(UsageError, match=r"a cannot be merged into a-child[\s\S]*cycle"):
+            await branches.merge(tx, "a", by="ann", into="a-child")
+        with pytest.raises(UsageError, match="a cycle"):
+            await branches.merge(tx, "a", by="ann", into="a")
+        for source, into in (("a", "b"), ("a-child", "b"), ("a-child", "main")):
+            with pytest.raises(UsageError, match="unrelated"):
+                await branches.merge(tx, source, by="ann", into=into)
+        with pytest.raises(UsageError, match="no branch"):
+            await branches.merge(tx, "a", by="ann", into="nowhere")
+        assert (await branches.merge(tx, "a-child", by="ann", into="a")).is_done
+    with psycopg.connect(owner_url, autocommit=True) as connection, connection.transaction(force_rollback=True):
+        connection.execute("SET LOCAL ROLE dataswarm_confidential")
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            connection.execute("UPDATE dataswarm.branches SET forked_from = NULL WHERE name = 'a'")

@@ -5,16 +5,17 @@ from __future__ import annotations
 import asyncio
 import time
 from datetime import UTC, datetime, timedelta
+from uuid import uuid4
 
 import psycopg
 import pytest
 
 from config.assets import Asset
-from config.errors import PermanentError, UsageError
-from memory import bus
+from config.errors import PermanentError, TransientError, UsageError
+from memory import bus, presence
 from memory.bus import Cursor, Listener
 from memory.database import Database
-from memory.records import Event, Reference
+from memory.records import Event, Reference, Sensitivity
 
 ORDERS = Asset("warehouse", "shop", "raw.orders")
 
@@ -137,6 +138,12 @@ async def test_tail_and_between(db: Database) -> None:
         first = await bus.between(tx, before, until, limit=2)
         rest = await bus.between(tx, before, until, after=first[-1])
         assert _ids(first + rest) == [0, 1, 2, 3, 4]
+        assert _ids(await bus.tail(tx, since=until)) == []
+        assert (await bus.oldest(tx)) == first[0].at
+    await _publish(db, 7, topic="timer.due", agent="other")
+    async with db.transaction() as tx:
+        assert _ids(await bus.tail(tx, agent="me", limit=1)) == [4]
+        assert _ids(await bus.tail(tx, agent="other", limit=1)) == [7]
 
 
 async def test_a_cursor_of_another_cluster_is_refused(db: Database) -> None:
@@ -145,6 +152,58 @@ async def test_a_cursor_of_another_cluster_is_refused(db: Database) -> None:
         await _read(db, Cursor("900000000:900000000:"))
     with pytest.raises(PermanentError, match="cannot be read"):
         Cursor.from_json({"base": "nonsense", "target": None, "xid": "0", "id": 0})
+
+
+async def _elsewhere(owner_url: str, db: Database, agent: str, *, base: int, read: int, unread: int) -> None:
+    """As after a restore: an agent's cursor and the rows come from a cluster that had counted further."""
+    async with db.transaction() as tx:
+        await presence.enlist(tx, agent, [], Sensitivity.INTERNAL)
+    await _publish(db, *range(read), topic="observation.read")
+    await _publish(db, *range(100, 100 + unread))
+    await _publish(db, 900, topic="decision.unheard")
+    with psycopg.connect(owner_url, autocommit=True) as owner:
+        owner.execute("UPDATE dataswarm.events SET xid = %s WHERE topic = 'observation.read'", (str(base - 5),))
+        owner.execute("UPDATE dataswarm.events SET xid = %s WHERE topic <> 'observation.read'", (str(base + 5),))
+        cursor = Cursor(f"{base}:{base}:").to_json()
+        owner.execute(
+            "UPDATE dataswarm.agents SET cursor = %s, hears = '^observation\\.', beat_at = now() - interval '1 hour'"
+            " WHERE agent = %s",
+            (psycopg.types.json.Jsonb(cursor), agent),
+        )
+        owner.execute("UPDATE dataswarm.events SET at = now() - interval '2 hours'")
+
+
+async def test_a_cursor_of_another_cluster_is_rebased(db: Database, owner_url: str) -> None:
+    """What was unread is told once more to that agent alone, in order; what was read is not, nor ever again."""
+    await _elsewhere(owner_url, db, "me", base=900_000_000, read=3, unread=4)
+    new = await _now(db)
+    await _publish(db, 500)  # by whoever came before the rebase
+    async with db.transaction() as tx:
+        assert await bus.rebase(tx) == {"me": 5}
+        lease = await presence.hold(tx, "me", holder=uuid4(), host="h", process="p", seconds=15)
+    assert lease is not None
+    events, after = await _read(db, lease.cursor)
+    assert [(e.reference.id, e.agent) for e in events] == [(n, "me") for n in (100, 101, 102, 103, 500)]
+    assert (await _read(db, after))[0] == []
+    assert _ids((await _read(db, new, agent="other"))[0]) == [500]
+    async with db.transaction() as tx:
+        assert await bus.rebase(tx) == {}
+        rows = await (
+            await tx._connection.execute("SELECT max(xid::text::bigint) AS top FROM dataswarm.events")
+        ).fetchone()
+        assert rows is not None
+        assert rows["top"] < 900_000_000
+
+
+async def test_two_replicas_rebase_once(db: Database, owner_url: str) -> None:
+    """Both come up at once after the restore; one moves the cursors, the other finds nothing to do."""
+    await _elsewhere(owner_url, db, "me", base=900_000_000, read=1, unread=1)
+
+    async def rebase() -> dict[str, int]:
+        async with db.transaction() as tx:
+            return await bus.rebase(tx)
+
+    assert sorted(map(len, await asyncio.gather(rebase(), rebase(), rebase()))) == [0, 0, 1]
 
 
 async def test_a_malformed_topic_is_refused(db: Database) -> None:
@@ -187,10 +246,17 @@ async def test_a_reconnect_wakes_everyone(database_url: str, owner_url: str) -> 
                 " AND datname = current_database()"
             )
         assert await wake.wait(10)
-        assert listener.gaps == 1
+        assert (listener.gaps, listener.catch_ups) == (1, 1)
         assert listener.connected
     finally:
         await listener.close()
+
+
+async def test_an_examination_hears_its_echo(database_url: str) -> None:
+    """Straight to the server an echo comes back; where nobody answers, the error says so."""
+    assert await Listener(database_url).comes_through()
+    with pytest.raises(TransientError):
+        await Listener("postgresql://x@127.0.0.1:1/x").comes_through()
 
 
 async def test_silence_is_probed(database_url: str) -> None:

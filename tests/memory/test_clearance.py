@@ -6,6 +6,7 @@ import dataclasses
 import json
 from collections.abc import Awaitable, Callable
 from typing import Any
+from uuid import uuid4
 
 import psycopg
 import pytest
@@ -14,11 +15,19 @@ from psycopg import sql
 from config.errors import PolicyError, SwarmError
 from memory import branches, knowledge, ledger, measures, recall
 from memory.database import Database, Transaction
+from memory.embedded import EmbeddedServer
 from memory.records import DecisionKind, NewDecision, NewObservation, Sensitivity
+from tests.memory.sealing import sealing
 from tests.memory.stage import ORDERS
 
 SECRET = "planted-secret-4f1c"
 LEVELS = list(Sensitivity)
+
+
+@pytest.fixture(autouse=True)
+def _sealed(db: Database) -> None:
+    """Confidential values are sealed."""
+    sealing(db)
 
 
 async def plant(tx: Transaction, level: Sensitivity, word: str = SECRET) -> dict[str, int]:
@@ -153,19 +162,30 @@ async def test_the_login_itself_reads_nothing(db: Database, database_url: str) -
             with pytest.raises(psycopg.errors.InsufficientPrivilege):
                 connection.execute(sql.SQL("SELECT * FROM dataswarm.{}").format(sql.Identifier(table)))
         found = connection.execute(
-            "SELECT * FROM dataswarm.recall_words(%s, NULL, NULL, NULL, NULL, NULL, NULL, 10)", [SECRET]
+            "SELECT * FROM dataswarm.beliefs('main', NULL, NULL, NULL, NULL)"
+            " UNION ALL SELECT * FROM dataswarm.beliefs('main', NULL, now(), NULL, NULL)"
         ).fetchall()
         assert found == []
         with pytest.raises(psycopg.errors.InsufficientPrivilege):
             connection.execute("SELECT * FROM dataswarm.heads('main', NULL, NULL, NULL, NULL)")
 
 
-async def test_a_confidential_text_is_in_its_row_and_nowhere_else(db: Database, owner_url: str) -> None:
-    """Every table of the swarm is searched for the planted secret: only its own four rows and their history hold it."""
+async def test_a_confidential_text_is_in_no_row_in_the_clear(db: Database, owner_url: str) -> None:
+    """Every table of the swarm is searched for a planted secret; a word planted openly shows that it would be seen."""
     async with db.transaction(clearance=Sensitivity.CONFIDENTIAL) as tx:
         await plant(tx, Sensitivity.CONFIDENTIAL)
+        await plant(tx, Sensitivity.INTERNAL, "open-word-77ab")
         shown = dataclasses.asdict(await measures.snapshot(tx))
     assert SECRET not in json.dumps(shown, default=str)
+    assert holding(owner_url, SECRET) == set()
+    assert {f"dataswarm.{noun}" for noun in NOUNS} <= holding(owner_url, "open-word-77ab")
+
+
+NOUNS = ("observations", "decisions", "knowledge", "knowledge_revisions", "learnings", "documents")
+
+
+def holding(owner_url: str, word: str) -> set[str]:
+    """The tables of the swarm that hold a word."""
     with psycopg.connect(owner_url) as connection:
         tables = [
             row[0]
@@ -175,15 +195,78 @@ async def test_a_confidential_text_is_in_its_row_and_nowhere_else(db: Database, 
             )
         ]
         assert "dataswarm.events" in tables
-        holding = {
+        return {
             table
             for table in tables
             if connection.execute(
                 sql.SQL("SELECT count(*) FROM {} t WHERE position(%s in t::text) > 0").format(sql.SQL(table)),
-                [SECRET],
+                [word],
             ).fetchone()
             != (0,)
         }
-    assert holding == {
-        f"dataswarm.{noun}" for noun in ("observations", "decisions", "knowledge", "knowledge_revisions", "learnings")
+
+
+async def test_a_confidential_text_is_in_no_file_of_the_server(
+    db: Database, owner_url: str, server: EmbeddedServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Neither in tables and indexes nor in the write-ahead log nor in its own log, nor in ours: all bytes are read."""
+    caplog.set_level("DEBUG")
+    secret, shown = f"planted-{uuid4().hex}", f"shown-{uuid4().hex}"
+    async with db.transaction(clearance=Sensitivity.CONFIDENTIAL) as tx:
+        await plant(tx, Sensitivity.CONFIDENTIAL, secret)
+        await plant(tx, Sensitivity.INTERNAL, shown)
+    with pytest.raises(SwarmError) as refused:
+        async with db.transaction(clearance=Sensitivity.CONFIDENTIAL) as tx:
+            await plant(tx, Sensitivity.CONFIDENTIAL, secret + "-again")  # a conflict, after some of it was written
+    with psycopg.connect(owner_url, autocommit=True) as connection:
+        connection.execute("CHECKPOINT")
+    found = {shown: set[str](), secret: set[str]()}
+    for path in server._directory.rglob("*"):
+        if path.is_file() and not path.is_symlink():
+            content = path.read_bytes()
+            for word, places in found.items():
+                if word.encode() in content:
+                    places.add(path.relative_to(server._directory).parts[0])
+    assert found[secret] == set()
+    assert {"base", "pg_wal"} <= found[shown]
+    assert secret not in caplog.text
+    assert secret not in str(refused.value)
+
+
+@pytest.mark.parametrize("level", [Sensitivity.PUBLIC, Sensitivity.INTERNAL])
+async def test_data_keys_are_for_the_cleared_alone(database_url: str, level: Sensitivity) -> None:
+    """Below confidential the wrapped keys can be neither read nor written nor removed."""
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        for command in (
+            "SELECT * FROM dataswarm.data_keys",
+            "DELETE FROM dataswarm.data_keys",
+            "UPDATE dataswarm.data_keys SET key_id = 'x'",
+        ):
+            with connection.transaction(force_rollback=True):
+                connection.execute(
+                    sql.SQL("SET LOCAL ROLE {}").format(sql.Identifier(f"dataswarm_{level.name.lower()}"))
+                )
+                with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                    connection.execute(command)
+
+
+async def test_the_database_itself_refuses_what_is_not_sealed(database_url: str) -> None:
+    """A writer that forgot to seal is stopped by a constraint on every table that may hold something confidential."""
+    columns = {
+        "observations": "(id, at, agent, kind, subject, whole, severity, importance, sensitivity, payload, evidence,"
+        " content_hash) VALUES (1, now(), 'a', 'k', 's', 's', 'info', 1, 2, '{\"v\": 1}', '[]', '')",
+        "decisions": "(id, at, agent, kind, subject, rationale, cause, confidence, payload, evidence, alternatives,"
+        " transcript, sensitivity, content_hash)"
+        " VALUES (1, now(), 'a', 'k', 's', 'why', '', 1, '{}', '[]', '[]', '[]', 2, '')",
+        "knowledge": "(branch, subject, predicate, object, version, agent, confidence, sensitivity, source, evidence,"
+        " valid_from, retracted, reason) VALUES ('main', 's', 'p', '1', 1, 'a', 1, 2, '', '[]', now(), false, '')",
+        "knowledge_revisions": "(branch, subject, predicate, object, version, agent, confidence, sensitivity, source,"
+        " evidence, valid_from, retracted, reason)"
+        " VALUES ('main', 's', 'p', '1', 1, 'a', 1, 2, '', '[]', now(), false, '')",
     }
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        for table, values in columns.items():
+            with connection.transaction(force_rollback=True):
+                connection.execute("SET LOCAL ROLE dataswarm_confidential")
+                with pytest.raises(psycopg.errors.CheckViolation):
+                    connection.execute(sql.SQL(f"INSERT INTO dataswarm.{table} {values}"))

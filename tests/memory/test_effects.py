@@ -58,6 +58,41 @@ async def test_an_effect_of_unknown_outcome_is_found_again(db: Database, clock: 
         assert await effects.of_task(tx, task.id) == await effects.of_remediation(tx, 7) == [done]
 
 
+async def test_an_intent_is_the_same_after_its_way_through_json(db: Database) -> None:
+    """Tuples and large floats are no other intent on resume; another number is."""
+    task = await _task(db)
+
+    async def intend(**intent: object) -> Effect:
+        async with db.transaction() as tx:
+            return await effects.intend(
+                tx, task, step="a", target=VIEW, intent=intent, inverse={}, effect_class=EffectClass.IDEMPOTENT
+            )
+
+    first = await intend(keys=("a", ("b", 1)), share=1e22, small=0.1)
+    assert await intend(keys=("a", ("b", 1)), share=1e22, small=0.1) == first
+    with pytest.raises(ConflictError, match="something else"):
+        await intend(keys=("a", ("b", 2)), share=1e22, small=0.1)
+
+
+@pytest.mark.parametrize("field", ["intent", "inverse"])
+async def test_an_intent_that_is_not_json_is_refused(db: Database, field: str) -> None:
+    """Before anything is written, naming the field."""
+    task = await _task(db)
+    values: dict[str, dict[str, object]] = {"intent": {}, "inverse": {}, field: {"at": float("nan")}}
+    with pytest.raises(UsageError, match=field):
+        async with db.transaction() as tx:
+            await effects.intend(
+                tx,
+                task,
+                step="a",
+                target=VIEW,
+                effect_class=EffectClass.IDEMPOTENT,
+                **values,  # type: ignore[arg-type]
+            )
+    async with db.transaction() as tx:
+        assert await effects.of_task(tx, task.id) == []
+
+
 async def test_a_stale_worker_intends_and_settles_nothing(db: Database, clock: Clock) -> None:
     """After takeover its token is refused before each effect."""
     stale = await _task(db)

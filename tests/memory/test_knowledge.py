@@ -30,6 +30,7 @@ async def test_a_fact_comes_back_with_its_version(db: Database) -> None:
         second = await told(tx, {"team": "data"}, 1, sensitivity=Sensitivity.PUBLIC)
         assert await knowledge.history(tx, ORDERS, "owner") == [first, second]
     assert (first.version, first.object, first.confidence, first.source) == (1, {"team": "shop"}, 0.7, "dbt meta")
+    assert first.evidence == (Reference("task", 1),)
     assert (second.version, second.sensitivity) == (2, Sensitivity.PUBLIC)
 
 
@@ -114,12 +115,26 @@ async def test_a_retraction_is_a_version(db: Database) -> None:
         with pytest.raises(ConflictError, match="has version 1, not 7"):
             await knowledge.retract(tx, "a", ORDERS, "owner", reason="x", expected=7)
         gone = await knowledge.retract(tx, "a", ORDERS, "owner", reason="wrong", expected=1)
-        assert (gone.version, gone.retracted) == (2, True)
+        assert (gone.version, gone.retracted, gone.reason) == (2, True, "wrong")
         assert await knowledge.facts(tx) == []
         with pytest.raises(UsageError, match="is not held"):
             await knowledge.retract(tx, "a", ORDERS, "owner", reason="again")
         assert (await told(tx, "data", 0)).version == 3
         assert [fact.retracted for fact in await knowledge.history(tx, ORDERS, "owner")] == [False, True, False]
+
+
+async def test_a_retraction_touches_that_fact_alone(db: Database) -> None:
+    """Neither another predicate of the same subject nor the same predicate of another subject goes with it."""
+    async with db.transaction() as tx:
+        for subject in (ORDERS, ORDERS.column("id")):
+            for predicate in ("owner", "tier"):
+                await knowledge.assert_fact(tx, "a", subject, predicate, 1, expected=0)
+        await knowledge.retract(tx, "a", ORDERS, "owner", reason="gone")
+        assert [(str(f.subject.part), f.predicate) for f in await knowledge.facts(tx)] == [
+            ("", "tier"),
+            ("id", "owner"),
+            ("id", "tier"),
+        ]
 
 
 async def test_facts_are_listed_by_subject_and_predicate(db: Database) -> None:

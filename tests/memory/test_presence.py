@@ -9,9 +9,9 @@ import pytest
 
 from config.assets import Asset
 from config.errors import LeaseLostError, UsageError
-from memory import bus, presence
+from memory import bus, partitions, presence
 from memory.database import Database
-from memory.presence import AgentLease
+from memory.presence import AgentLease, Skipped
 from memory.records import Reference, Sensitivity
 from tests.memory.conftest import Clock
 
@@ -121,6 +121,85 @@ async def test_a_disabled_agent_is_let_go(db: Database) -> None:
     assert shown.capabilities == [{"kind": "sense"}]
 
 
+async def test_lag_counts_what_an_agent_hears(db: Database) -> None:
+    """Topics it does not watch and what is addressed to others are no lag; before it was ever held, all is."""
+    await _enlist(db, "a")
+    await _publish(db)
+    async with db.transaction() as tx:
+        await bus.publish(tx, "decision.x", Asset("warehouse", "shop"), Reference("decision", 1))
+        await bus.publish(tx, "timer.due", Asset("warehouse", "shop"), Reference("timer", 1), agent="b")
+
+    async def lag() -> int:
+        async with db.transaction() as tx:
+            return next(shown.lag for shown in await presence.all(tx))
+
+    assert await lag() == 2
+    async with db.transaction() as tx:
+        await presence.hold(
+            tx, "a", holder=uuid4(), host="h", process="p", seconds=15, topics=["decision.*", "timer.due"]
+        )
+    assert await lag() == 1
+    async with db.transaction() as tx:
+        await presence.hold(tx, "a", holder=uuid4(), host="h", process="p", seconds=15)
+    assert await lag() == 1
+
+
+async def test_an_agent_learns_what_retention_took(db: Database, clock: Clock) -> None:
+    """Events dropped unread are counted for whoever would have heard them, until it has said so; the rest is read."""
+    await partitions.maintain(db)
+    await _enlist(db, "late", "deaf", "current")
+    leases = {}
+    for agent, topics in (("late", ["observation.*"]), ("deaf", ["nothing.*"]), ("current", ["*"])):
+        async with db.transaction() as tx:
+            leases[agent] = await presence.hold(
+                tx, agent, holder=uuid4(), host="h", process="p", seconds=15, topics=topics
+            )
+    for _ in range(3):
+        await _publish(db)
+    current = leases["current"]
+    assert current is not None
+    async with db.transaction() as tx:
+        _, cursor = await bus.read(tx, current.cursor, topics=["*"], agent="current")
+        await presence.advance(tx, current, cursor)
+    first = clock.now
+    clock.forward(20 * 86400)
+    await partitions.maintain(db)
+    await _publish(db)
+    clock.forward(86400)
+    told = {}
+    for agent in leases:
+        told[agent] = await _hold(db, agent)
+    late, deaf, up_to_date = told["late"], told["deaf"], told["current"]
+    assert late is not None
+    assert late.skipped == Skipped(3, first, first)
+    assert deaf is not None
+    assert deaf.skipped is None
+    assert up_to_date is not None
+    assert up_to_date.skipped is None
+    async with db.transaction() as tx:
+        events, _ = await bus.read(tx, late.cursor, topics=["observation.*"], agent="late")
+        assert len(events) == 1
+        assert await presence.tell(tx, late)
+        assert not await presence.tell(tx, late)
+    clock.forward(15)
+    again = await _hold(db, "late")
+    assert again is not None
+    assert again.skipped is None
+
+
+async def test_what_falls_into_the_default_partition_is_told_too(db: Database, clock: Clock) -> None:
+    """Nobody made partitions for long: what lay in the default one and goes is counted as well."""
+    await _enlist(db, "late")
+    clock.forward(60 * 86400)
+    await _publish(db)
+    clock.forward(60 * 86400)
+    await partitions.maintain(db)
+    lease = await _hold(db, "late")
+    assert lease is not None
+    assert lease.skipped is not None
+    assert lease.skipped.number == 1
+
+
 async def test_processes_beat(db: Database, clock: Clock) -> None:
     """Replicas show which configuration they run, and how long they have been silent."""
     one, two = uuid4(), uuid4()
@@ -129,9 +208,10 @@ async def test_processes_beat(db: Database, clock: Clock) -> None:
         await presence.beat(tx, two, "there", 2, "0.1", "abc", [])
     clock.forward(10)
     async with db.transaction() as tx:
-        await presence.beat(tx, one, "here", 1, "0.1", "def", ["health", "drift"])
+        await presence.beat(tx, one, "here", 1, "0.1", "def", ["health", "drift"], {"gaps": 3})
         shown = {process.process_id: process for process in await presence.processes(tx)}
     assert (shown[one].config_fingerprint, shown[one].agents) == ("def", ("health", "drift"))
+    assert (shown[one].figures, shown[two].figures) == ({"gaps": 3}, {})
     assert (shown[one].silent_seconds, shown[two].silent_seconds) == (0, 10)
     async with db.transaction() as tx:
         await presence.leave(tx, two)

@@ -13,6 +13,7 @@ from memory import embeddings, knowledge, ledger, measures, recall
 from memory.database import Database, Transaction
 from memory.records import DecisionKind, NewDecision, NewObservation, Sensitivity
 from tests.memory.conftest import Clock
+from tests.memory.sealing import sealing
 from tests.memory.stage import ORDERS
 
 PAYMENTS = Asset.parse("dbt://shop/model.shop.stg_payments")
@@ -228,6 +229,7 @@ async def test_old_entries_are_forgotten(db: Database, clock: Clock) -> None:
 
 async def test_confidential_items_are_found_by_filters_alone(db: Database) -> None:
     """Their words are not indexed for anybody; the reader who may is told how many were not searched."""
+    sealing(db)
     async with db.transaction(clearance=Sensitivity.CONFIDENTIAL) as tx:
         await ledger.record(
             tx,

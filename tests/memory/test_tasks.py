@@ -9,13 +9,15 @@ from dataclasses import replace
 from typing import Any
 from uuid import uuid4
 
+import psycopg
 import pytest
 
 from config.assets import Asset
 from config.errors import ConflictError, LeaseLostError, UsageError
-from memory import bus, tasks
+from memory import bus, partitions, tasks
 from memory.bus import Cursor
 from memory.database import Database, Transaction
+from memory.new_tasks import LARGEST
 from memory.records import NewTask, Task, TaskState
 from memory.tasks import Heartbeat
 from tests.memory.conftest import Clock
@@ -284,6 +286,7 @@ async def test_list_and_depth(db: Database) -> None:
     [
         ({"agent": ""}, "agent"),
         ({"kind": "a\nb"}, "kind"),
+        ({"kind": "nonsense"}, "kind"),
         ({"subject": "raw.orders"}, "subject"),
         ({"payload": {"at": object()}}, "payload"),
         ({"payload": {"x": math.nan}}, "payload"),
@@ -304,11 +307,51 @@ async def test_bad_input_is_refused_before_anything_is_written(db: Database, wro
     assert await _claim(db) == []
 
 
-async def test_large_payloads(db: Database) -> None:
-    """A payload far over 8 kB comes back whole."""
-    await _enqueue(db, replace(WORK, payload={"text": "å" * 300_000}))
+async def test_large_payloads_and_results(db: Database, clock: Clock, owner_url: str) -> None:
+    """Five megabytes come back whole from wherever the task is; the live row stays narrow, and retention takes all."""
+    large = {"text": "å" * 2_500_000}
+    (id_, small) = await _enqueue(db, replace(WORK, payload=large, key="k"), replace(WORK, payload={"n": 1}))
+    with psycopg.connect(owner_url, autocommit=True) as owner:
+        (widest,) = owner.execute("SELECT max(pg_column_size(t)) FROM dataswarm.tasks t").fetchone() or (0,)
+    assert widest < 400
+    first, second = await _claim(db)
+    assert (first.payload, second.payload) == (large, {"n": 1})
+    async with db.transaction() as tx:
+        await tasks.fail(tx, first, "x", retry_in=None)
+    assert (await _get(db, id_)).payload == large
+    async with db.transaction() as tx:
+        assert await tasks.redrive(tx, id_ or 0)
+    (again,) = await _claim(db)
+    assert again.payload == large
+    async with db.transaction() as tx:
+        assert await tasks.succeed_many(tx, [(again, large), (second, None)]) == {id_, small}
+    done = await _get(db, id_)
+    assert (done.payload, done.result) == (large, large)
+    clock.forward(31 * 86400)
+    async with db.transaction() as tx:
+        assert await tasks.forget_blobs(tx, 30) == 0
+    await partitions.maintain(db, {"tasks_history": 30})
+    async with db.transaction() as tx:
+        assert await tasks.forget_blobs(tx, 30) == 1
+        assert await tasks.get(tx, id_ or 0) is None
+
+
+async def test_a_claim_that_is_too_large_is_refused(db: Database) -> None:
+    """Over the limit of payload or result the message says so, and nothing is written."""
+    with pytest.raises(UsageError, match=r"payload has \d+ bytes"):
+        await _enqueue(db, replace(WORK, payload={"text": "x" * LARGEST}))
+    await _enqueue(db, WORK)
     (task,) = await _claim(db)
-    assert task.payload == {"text": "å" * 300_000}
+    with pytest.raises(UsageError, match=r"result has \d+ bytes"):
+        await _succeed(db, task, "x" * LARGEST)
+    assert (await _get(db, task.id)).state is TaskState.LEASED
+
+
+async def test_a_backslash_is_no_nul(db: Database) -> None:
+    """Text that reads like an escaped NUL is kept as it is."""
+    await _enqueue(db, replace(WORK, payload={"x": "\\u0000"}))
+    (task,) = await _claim(db)
+    assert task.payload == {"x": "\\u0000"}
 
 
 class _Lost:
@@ -400,3 +443,31 @@ async def test_a_hung_loop_and_a_deadline_give_leases_up(db: Database, database_
     assert (await _get(db, slow.id)).lease_until == renewed
     assert await asyncio.wait_for(lost.ids.get(), 10) == slow.id
     heartbeat.stop()
+
+
+async def test_without_prepared_statements(database_url: str) -> None:
+    """Behind an older pgbouncer nothing is prepared and nothing stays in the session; a task's life is the same."""
+    db = await Database.open(database_url, application_name="dataswarm/test", prepare=False, pool_size=1)
+    try:
+        for _ in range(4):
+            await _enqueue(db, WORK, replace(WORK, exclusive=True, key="k"))
+            claimed = await _claim(db)
+            async with db.transaction() as tx:
+                assert len(await tasks.succeed_many(tx, [(task, {"n": 1}) for task in claimed])) == 2
+        async with db._pool.connection() as connection:
+            cursor = await connection.execute(
+                "SELECT (SELECT count(*) FROM pg_prepared_statements) AS prepared, current_user AS who,"
+                " current_setting('statement_timeout') AS limit, current_setting('synchronous_commit') AS sync"
+            )
+            assert await cursor.fetchone() == {"prepared": 0, "who": "dataswarm_worker", "limit": "0", "sync": "on"}
+    finally:
+        await db.close()
+
+
+async def test_a_single_statement_that_fails_leaves_nothing(db: Database) -> None:
+    """Its transaction ends with it, whether it was told of or not, and the connection is good for the next."""
+    for hints in ((), ("task:health",)):
+        with pytest.raises(Exception, match="publish_events"):
+            await db.once("publish_events", {"topics": None}, hints=hints)
+    assert await _claim(db) == []
+    assert await _enqueue(db, WORK) != [None]

@@ -102,8 +102,9 @@ async def test_a_transaction_runs_under_its_clearance(db: Database) -> None:
     """The role is the clearance's, for this transaction alone."""
     for level in Sensitivity:
         async with db.transaction(clearance=level) as tx:
-            row = await tx._connection.execute("SELECT current_user AS role")
-            assert await row.fetchone() == {"role": f"dataswarm_{level.name.lower()}"}
+            row = await tx.one("looking_as")
+        assert row is not None
+        assert row["role"] == f"dataswarm_{level.name.lower()}"
 
 
 async def test_errors_hide_values(db: Database) -> None:

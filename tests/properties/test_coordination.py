@@ -15,16 +15,18 @@ from psycopg import sql
 
 from config.assets import Asset
 from config.errors import LeaseLostError
-from memory import bus, tasks
+from memory import bus, kinds, tasks
 from memory.bus import Cursor
 from memory.database import Database, Transaction
 from memory.embedded import EmbeddedServer
+from memory.kinds import Kind
 from memory.records import NewTask, Reference, Task, TaskState
 from tests.memory.conftest import Clock
 
 T = TypeVar("T")
 ORDERS = Asset("warehouse", "shop", "raw.orders")
 LEASE = 15.0
+PLACES = 1
 EXAMPLES = settings(
     phases=[Phase.explicit, Phase.generate],
     max_examples=150,
@@ -142,15 +144,31 @@ async def _read(db: Database, cursor: Cursor, page: int) -> tuple[Cursor, list[i
 ACTIONS = st.lists(
     st.tuples(
         st.sampled_from(
-            ["enqueue", "exclusive", "claim", "succeed", "fail", "bury", "snooze", "give_back", "cancel", "wait"]
+            [
+                *(
+                    "enqueue",
+                    "exclusive",
+                    "limited",
+                    "limited",
+                    "both",
+                    "later",
+                    "claim",
+                    "claim",
+                    "claim",
+                    "succeed",
+                    "fail",
+                ),
+                *("bury", "snooze", "give_back", "cancel", "redrive", "wait"),
+            ]
         ),
         st.integers(0, 5),
     ),
+    min_size=10,
     max_size=40,
 )
 
 
-@EXAMPLES
+@settings(EXAMPLES, max_examples=60)
 @given(actions=ACTIONS)
 def test_no_task_is_leased_twice_lost_or_finished_by_a_stale_worker(loop: Loop, actions: list[tuple[str, int]]) -> None:
     """A model of the leases in Python agrees with the database after every action."""
@@ -170,14 +188,20 @@ class Model:
         self.everything: set[int] = set()
         self.over: set[int] = set()
         self.exclusive: set[int] = set()
+        self.limited: set[int] = set()
+        self.dead: set[int] = set()
+        self.cancelled: dict[int, float] = {}  # cancelled while running: until when its worker may still be at it
         self.time = 0.0
 
     async def check(self, actions: list[tuple[str, int]]) -> None:
         """Run the actions and compare."""
         before, self.db.clock = self.db.clock, self.clock
         try:
+            async with self.db.transaction() as tx:
+                await kinds.declare(tx, [Kind(self.agent, "act"), Kind(self.agent, "few", max_running=PLACES)])
             for action, which in actions:
                 await self.act(action, which)
+                await self.look()
             await self.drain()
         finally:
             self.db.clock = before
@@ -188,8 +212,10 @@ class Model:
 
     async def act(self, action: str, which: int) -> None:
         """One action, on a claim chosen by `which`."""
-        if action in ("enqueue", "exclusive"):
-            await self.enqueue(exclusive=action == "exclusive")
+        if action in ("enqueue", "exclusive", "limited", "both", "later"):
+            await self.enqueue(action)
+        elif action == "redrive":
+            await self.redrive()
         elif action == "claim":
             await self.claim(which + 1)
         elif action == "wait":
@@ -199,15 +225,45 @@ class Model:
         elif self.held:
             await self.write(action, *self.held[which % len(self.held)])
 
-    async def enqueue(self, *, exclusive: bool) -> None:
+    async def enqueue(self, how: str) -> None:
         """A task more."""
+        kind = "few" if how in ("limited", "both") else "act"
+        exclusive = how in ("exclusive", "both")
+        delay = LEASE / 3 if how == "later" else 0.0
+        new = NewTask(
+            self.agent,
+            kind,
+            self.subject,
+            exclusive=exclusive,
+            max_attempts=1000,
+            delay_seconds=delay,
+            priority=int(delay > 0),
+        )
         async with self.db.transaction() as tx:
-            new = NewTask(self.agent, "act", self.subject, exclusive=exclusive, max_attempts=1000)
             (id_,) = await tasks.enqueue(tx, [new])
         assert id_ is not None
         self.everything.add(id_)
         if exclusive:
             self.exclusive.add(id_)
+        if kind == "few":
+            self.limited.add(id_)
+
+    async def redrive(self) -> None:
+        """Bring a dead letter back."""
+        if self.dead:
+            id_ = min(self.dead)
+            async with self.db.transaction() as tx:
+                assert await tasks.redrive(tx, id_)
+            self.dead.discard(id_)
+            self.over.discard(id_)
+
+    async def look(self) -> None:
+        """Of a kind with a limit never more are admitted than it has places, whatever is being cancelled."""
+        async with self.db.transaction() as tx:
+            live = [TaskState.READY, TaskState.LEASED]
+            admitted = await tasks.list_(tx, live, agent=self.agent, kind="few")
+        lingering = [id_ for id_, until in self.cancelled.items() if id_ in self.limited and until > self.time]
+        assert len(admitted) + len(lingering) <= PLACES
 
     async def claim(self, limit: int) -> None:
         """Claims never overlap, and one exclusive task at most runs on the subject."""
@@ -217,8 +273,10 @@ class Model:
                 assert other.id != task.id or not self.is_valid(other, until)
             self.current[task.id] = task
             self.held.append((task, self.time + LEASE))
-        running = {task.id for task, until in self.held if self.is_valid(task, until)} & self.exclusive
-        assert len(running) <= 1
+        running = {task.id for task, until in self.held if self.is_valid(task, until)}
+        running |= {id_ for id_, until in self.cancelled.items() if until > self.time}
+        assert len(running & self.exclusive) <= 1
+        assert len(running & self.limited) <= PLACES
 
     async def write(self, action: str, task: Task, until: float) -> None:
         """A write counts exactly when the lease is valid."""
@@ -234,8 +292,7 @@ class Model:
                 elif action == "give_back":
                     await tasks.give_back(tx, [task])
                 else:
-                    assert await tasks.cancel(tx, task.id) == (task.id not in self.over)
-                    self.over.add(task.id)
+                    await self.cancel(tx, task)
                     self.current.pop(task.id, None)
                     return
         except LeaseLostError:
@@ -249,6 +306,17 @@ class Model:
         self.current.pop(task.id)
         if action in ("succeed", "bury"):
             self.over.add(task.id)
+        if action == "bury":
+            self.dead.add(task.id)
+
+    async def cancel(self, tx: Transaction, task: Task) -> None:
+        """Whoever runs it may still be at it until the lease would have ended."""
+        assert await tasks.cancel(tx, task.id) == (task.id not in self.over)
+        running = self.current.get(task.id)
+        ends = [end for held, end in self.held if held is running]
+        if task.id not in self.over and ends and ends[0] > self.time:
+            self.cancelled[task.id] = ends[0]
+        self.over.add(task.id)
 
     async def drain(self) -> None:
         """In the end every task can be finished: nothing is lost or stuck."""

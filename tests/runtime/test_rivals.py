@@ -8,7 +8,7 @@ from agents.incident_response import IncidentResponse
 from agents.playbooks.rerun_failed import RerunFailed
 from config.assets import Asset
 from memory import escalations, incidents, ledger, remediations
-from memory.database import Database
+from memory.database import Database, Transaction
 from memory.records import DecisionKind, IncidentState, NewDecision
 from tests.runtime.test_loops import eventually
 from tests.runtime.toys import running
@@ -16,7 +16,7 @@ from tests.runtime.toys import running
 TABLE = Asset("warehouse", "w", "raw.t")
 
 
-async def diagnose(db: Database, agent: str, cause: str) -> int:
+async def diagnose(tx: Transaction, agent: str, cause: str) -> int:
     """A diagnosis of the same failing node, as an agent would have it written."""
     payload: dict[str, Any] = {
         "fingerprint": "p|raw.t",
@@ -30,8 +30,7 @@ async def diagnose(db: Database, agent: str, cause: str) -> int:
         "origin": "rules",
     }
     decision = NewDecision(DecisionKind.DIAGNOSIS, TABLE, "because", cause=cause, confidence=0.9, payload=payload)
-    async with db.transaction() as tx:
-        made = await ledger.decide(tx, agent, decision)
+    made = await ledger.decide(tx, agent, decision)
     assert made is not None
     return made
 
@@ -42,8 +41,9 @@ async def test_rivals_stand_side_by_side_and_nothing_is_tried(db: Database) -> N
         db, agents={"incident-response": IncidentResponse()}, playbooks={"rerun-failed": RerunFailed()}
     ) as swarm:
         await eventually(lambda: _held(swarm.considerations["incident-response"].lease))
-        ours = await diagnose(db, "pipeline-health", "transient")
-        rival = await diagnose(db, "somebody-else", "column_dropped")
+        async with db.transaction() as tx:  # together: the first alone would be acted upon
+            ours = await diagnose(tx, "pipeline-health", "transient")
+            rival = await diagnose(tx, "somebody-else", "column_dropped")
 
         async def escalated() -> bool:
             async with db.transaction() as tx:

@@ -1,5 +1,7 @@
 """A stage for stories: a private copy of a world with a swarm that has learned what healthy is.
 
+The swarm works in the test's process (`stage`), or each agent in a process of its own (`apart`).
+
 The baseline is learned once per run of the suite, memory and all, and copied for each story; otherwise every story
 would pay a minute for it.
 """
@@ -9,9 +11,11 @@ from __future__ import annotations
 import asyncio
 import json
 import shutil
+import signal
+import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import monotonic
@@ -20,21 +24,29 @@ from typing import Any
 import pytest
 
 from config.settings import Settings
-from dataswarm.app import App, load
+from dataswarm.app import Addresses, App, addresses, load
 from dataswarm.demo import opting_in
 from dataswarm.demo.cycle import CycleReport
-from dataswarm.demo.play import learned, run
+from dataswarm.demo.faults.catalogue import CATALOGUE
+from dataswarm.demo.play import learned, run, start_swarm
 from dataswarm.demo.story import Seen, look
 from dataswarm.demo.team import Team
 from dataswarm.demo.world import World
-from memory import ledger
+from memory import ledger, presence
 from memory.database import Database
 from memory.embedded import EmbeddedServer
-from memory.records import IncidentState
+from memory.listener import Listener, Wake
+from memory.records import IncidentState, Remediation, RemediationState, Resolution
 from tests.places import fresh_place
 from tests.stories.world import BaseWorld, alone
 
+AGENTS = ("schema-drift", "pipeline-health", "incident-response")
 ENDINGS = (IncidentState.RESOLVED, IncidentState.ESCALATED, IncidentState.CLOSED)
+UNTOLD_SECONDS = 1.0
+"""Leases of agents and depths of queues are told by no hint: so often they are looked at without one."""
+TAKEN_BACK = (("column-renamed", 1), ("table-renamed", 1))
+"""Faults and seeds whose story goes on after the repair: a human takes it back."""
+Copied = tuple[World, Team, Path]
 
 
 @dataclass
@@ -43,7 +55,9 @@ class Play:
 
     world: World
     team: Team
+    config: Path
     database: Database
+    wake: Wake
     cycles: list[CycleReport] = field(default_factory=list)
 
     async def cycle(self) -> CycleReport:
@@ -70,12 +84,21 @@ class Play:
         """Wait until something stands on the blackboard; fails with what stands there instead."""
         end = monotonic() + seconds
         while not holds(seen := await self.seen()):
-            if monotonic() > end:
-                raise AssertionError(f"it did not come to that: {describe(seen)}")
-            await asyncio.sleep(0.25)
+            await self._wait(end, lambda: describe(seen))
         return seen
 
-    async def up(self, agents: Sequence[str], seconds: float = 40) -> None:
+    async def _wait(self, end: float, what: Callable[[], str]) -> None:
+        """Wait for a hint that something was recorded; fails once it is `end`."""
+        if (left := end - monotonic()) <= 0:
+            raise AssertionError(f"it did not come to that: {what()}\n{self.log()[-3000:]}")
+        await self.wake.wait(min(left, UNTOLD_SECONDS))
+
+    def log(self) -> str:
+        """What swarms in processes of their own have logged so far; empty where there are none."""
+        file = self.config.parent / "swarm.log"
+        return file.read_text(encoding="utf-8") if file.exists() else ""
+
+    async def up(self, agents: Sequence[str] = AGENTS, seconds: float = 40) -> None:
         """Wait until these agents are held by somebody."""
         await self.until(lambda s: set(agents) <= {a.agent for a in s.agents if a.holder is not None}, seconds)
 
@@ -96,9 +119,11 @@ class Play:
                 found = await ledger.observations(tx, kinds=[kind], subjects=None, since=None)
             if sum(part in str(o.subject) for o in found) >= count:
                 return
-            if monotonic() > end:
-                raise AssertionError(f"no {kind} of {part}; there are {[(o.kind, str(o.subject)) for o in found]}")
-            await asyncio.sleep(0.25)
+            await self._wait(end, lambda: f"no {kind} of {part}, but {[(o.kind, str(o.subject)) for o in found]}")  # noqa: B023 - asked at once
+
+    async def cli(self, *arguments: object) -> dict[str, Any]:
+        """What a command of the program answers as JSON, typed beside the swarm."""
+        return dict(json.loads(await run(python("dataswarm", *arguments, "--config", self.config, "--json"))))
 
     async def grade(self) -> dict[str, Any]:
         """What the judge says, a process with a role of its own, by the fault's own measure."""
@@ -116,12 +141,32 @@ class Stage(Play):
     """A story whose swarm runs in this process."""
 
     app: App
-    config: Path
 
 
 def python(module: str, *arguments: object) -> list[str]:
     """A command that runs a module of ours."""
     return [sys.executable, "-m", module, *map(str, arguments)]
+
+
+def way_of(fault: str, seed: int) -> str:
+    """Both ways of a schema change come up over the seeds."""
+    ways = CATALOGUE[fault].ways
+    return ways[seed % len(ways)] if ways else ""
+
+
+async def mended(play: Play, fault: str, seed: int) -> Remediation:
+    """Break the world, let the swarm mend it alone, and have it judged; the remedy that did it."""
+    await play.break_(fault, seed, way_of(fault, seed))
+    assert not (await play.cycle()).is_green
+    seen = await play.to_the_end()
+    assert len(seen.incidents) == 1, describe(seen)
+    assert seen.incidents[0].resolution is Resolution.AUTO, describe(seen)
+    assert play.cycles[-1].is_green
+    grade = await play.grade()
+    assert grade["is_held"], grade
+    verified = [r for r in seen.remediations if r.state is RemediationState.VERIFIED]
+    assert verified, describe(seen)
+    return verified[-1]
 
 
 def state(seen: Seen) -> IncidentState | None:
@@ -183,8 +228,72 @@ async def swarm(settings: Settings, config: Path, only: Sequence[str] = ()) -> A
             await app.close()
 
 
+@asynccontextmanager
+async def listening(database: Database) -> AsyncIterator[Wake]:
+    """A waiter that wakes whenever something is recorded."""
+    listener = Listener(database.listen_url)
+    wake = listener.subscribe()
+    await listener.start()
+    try:
+        yield wake
+    finally:
+        await listener.close()
+
+
+@contextmanager
+def processes(config: Path, *arguments: tuple[str, ...]) -> Iterator[list[subprocess.Popen[bytes]]]:
+    """Swarm processes, each with its own arguments; none survives the test."""
+    started = [start_swarm(config, *more) for more in arguments]
+    try:
+        yield started
+    finally:
+        for process in started:
+            if process.poll() is None:
+                process.send_signal(signal.SIGCONT)
+                process.terminate()
+        for process in started:
+            try:
+                process.wait(20)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+
+@asynccontextmanager
+async def beside(copied: Copied) -> AsyncIterator[tuple[Play, Addresses]]:
+    """The blackboard, read beside the processes."""
+    world, team, config = copied
+    where = addresses(load(config))
+    database = await Database.open(where.worker, application_name="dataswarm/test", pool_size=2)
+    try:
+        async with listening(database) as wake:
+            yield Play(world, team, config, database, wake), where
+    finally:
+        await database.close()
+
+
+@asynccontextmanager
+async def apart(copied: Copied) -> AsyncIterator[Play]:
+    """A story whose agents each have a process of their own and meet in PostgreSQL alone."""
+    # Each process has a door of its own; port 0 lets the system choose.
+    with processes(copied[2], *(("--only", name) for name in AGENTS)):
+        async with beside(copied) as (play, _):
+            await play.up()
+            async with play.database.transaction() as tx:
+                assert len({p.process for p in await presence.all(tx)}) == len(AGENTS)
+            yield play
+
+
+@asynccontextmanager
+async def together(copied: Copied) -> AsyncIterator[Stage]:
+    """A story whose swarm works in this process."""
+    world, team, config = copied
+    async with swarm(load(config), config) as app, listening(app.database) as wake:
+        yield Stage(world, team, config, app.database, wake, app=app)
+
+
 @pytest.fixture
-def copied(trained_world: Path, scheduler: Team) -> Iterator[tuple[World, Team, Path]]:
+def copied(trained_world: Path, scheduler: Team) -> Iterator[Copied]:
     """A private running copy of the trained world, its scheduler, and its configuration file."""
     parent = fresh_place("dss")
     world = World.clone(trained_world, parent / "w")
@@ -197,8 +306,7 @@ def copied(trained_world: Path, scheduler: Team) -> Iterator[tuple[World, Team, 
 
 
 @pytest.fixture
-async def stage(copied: tuple[World, Team, Path]) -> AsyncIterator[Stage]:
+async def stage(copied: Copied) -> AsyncIterator[Stage]:
     """A stage with a whole swarm on it."""
-    world, team, config = copied
-    async with swarm(load(config), config) as app:
-        yield Stage(world, team, app.database, app=app, config=config)
+    async with together(copied) as play:
+        yield play

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import AsyncIterator, Mapping, Sequence
-from pathlib import Path
 
 import pytest
 
@@ -12,11 +11,9 @@ from agents.context import Context, Happening
 from agents.playbook import Proposal
 from agents.verdicts import Verdict
 from dataswarm import operations
-from dataswarm.app import load
-from dataswarm.demo.team import Team
 from dataswarm.demo.world import World
 from memory.records import IncidentState, Payload, RemediationState, Resolution
-from tests.stories.stage import Stage, describe, state, swarm
+from tests.stories.stage import Copied, Stage, describe, state, together
 
 pytestmark = pytest.mark.story
 
@@ -30,13 +27,13 @@ def head(world: World) -> str:
 
 
 @pytest.fixture
-async def watching_stage(copied: tuple[World, Team, Path]) -> AsyncIterator[Stage]:
+async def watching_stage(copied: Copied) -> AsyncIterator[Stage]:
     """A stage whose owner has not opted in to anything: the swarm observes."""
-    world, team, config = copied
+    config = copied[2]
     text = config.read_text(encoding="utf-8")
     config.write_text(text.replace("autonomy: act         #", "autonomy: observe     #"), encoding="utf-8")
-    async with swarm(load(config), config) as app:
-        yield Stage(world, team, app.database, app=app, config=config)
+    async with together(copied) as play:
+        yield play
 
 
 async def test_observe_records_what_it_would_have_done_and_touches_nothing(watching_stage: Stage) -> None:

@@ -1,7 +1,8 @@
 """The fault that passes: a report's session, left open, holds a lock until one dbt node has failed on it.
 
-Runs as a process of its own (`python -m dataswarm.demo.faults.passing --world DIR --mart NAME`), because a lock lives
-as long as its session: it says `holding` on its standard output, waits for a victim, and goes.
+The node fails when its patience ends, or (`--cut`) because somebody ends its session while it waits. Runs as a process
+of its own (`python -m dataswarm.demo.faults.passing --world DIR --mart NAME`), because a lock lives as long as its
+session: it says `holding` on its standard output, waits for a victim, and goes.
 """
 
 from __future__ import annotations
@@ -23,18 +24,24 @@ _POLL_SECONDS: Final = 0.05
 _PATIENCE_SECONDS: Final = 600.0
 
 _VICTIMS: Final[LiteralString] = """
-select count(*) from pg_locks as waiting
+select distinct waiting.pid from pg_locks as waiting
 where not waiting.granted and %s = any(pg_blocking_pids(waiting.pid))
 """
 
 
-def hold(world: World, mart: str) -> None:
+def hold(world: World, mart: str, *, cut: bool = False) -> None:
     """Start the process that holds the lock, and return once it does; it ends by itself.
+
+    Args:
+        world: a running world.
+        mart: a mart that every build replaces.
+        cut: end the session that waits for it, rather than wait until it gives up.
 
     Raises:
         TransientError: the lock could not be had.
     """
     command = [sys.executable, "-m", "dataswarm.demo.faults.passing", "--world", str(world.directory), "--mart", mart]
+    command += ["--cut"] if cut else []
     # Nobody waits for this process: it belongs to the broken world, not to whoever broke it.
     process = subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, start_new_session=True
@@ -48,12 +55,13 @@ def hold(world: World, mart: str) -> None:
         raise TransientError(f"no lock could be had on {mart}")
 
 
-def hold_until_failed(world: World, mart: str, *, patience: float = _PATIENCE_SECONDS) -> bool:
+def hold_until_failed(world: World, mart: str, *, cut: bool = False, patience: float = _PATIENCE_SECONDS) -> bool:
     """Read a mart and keep the transaction open until somebody has waited for it in vain.
 
     Args:
         world: a running world.
         mart: a mart that every build replaces.
+        cut: end the session of whoever waits.
         patience: seconds after which to go even if nobody came.
 
     Returns:
@@ -68,11 +76,14 @@ def hold_until_failed(world: World, mart: str, *, patience: float = _PATIENCE_SE
         sys.stdout.flush()
         was_waited_for = False
         while time.monotonic() < deadline:
-            found = observer.execute(_VICTIMS, (report.info.backend_pid,)).fetchone()
-            is_waited_for = found is not None and bool(found[0])
-            if was_waited_for and not is_waited_for:
+            waiting = [int(pid) for (pid,) in observer.execute(_VICTIMS, (report.info.backend_pid,))]
+            if was_waited_for and not waiting:
                 return True
-            was_waited_for = is_waited_for
+            was_waited_for = bool(waiting)
+            if cut:
+                for pid in waiting:
+                    observer.execute("select pg_terminate_backend(%s)", (pid,))
+            # Nobody tells when a lock is waited for: the server has no signal for it.
             time.sleep(_POLL_SECONDS)
     return False
 
@@ -82,9 +93,10 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m dataswarm.demo.faults.passing")
     parser.add_argument("--world", type=Path, required=True)
     parser.add_argument("--mart", required=True)
+    parser.add_argument("--cut", action="store_true", help="end the session that waits")
     chosen = parser.parse_args()
     try:
-        hold_until_failed(World.open(chosen.world), chosen.mart)
+        hold_until_failed(World.open(chosen.world), chosen.mart, cut=chosen.cut)
     except psycopg.OperationalError:
         # The warehouse went away, and the lock with it.
         return 0

@@ -13,7 +13,7 @@ from psycopg import Connection
 from config.errors import UsageError
 from dataswarm.demo import twin
 from dataswarm.demo.faults import passing, rows
-from dataswarm.demo.faults.catalogue import CATALOGUE, LOCKED, Way
+from dataswarm.demo.faults.catalogue import CATALOGUE, LOCKED, PASSING, Way
 from dataswarm.demo.faults.schemas import MIGRATIONS
 from dataswarm.demo.world import World
 
@@ -94,8 +94,8 @@ def inject(world: World, name: str, seed: int, way: Way | None = None, *, poison
             migration.run(connection, chosen)
             subject, detail = migration.table, asdict(migration)
         elif name == "transient-failure":
-            subject, detail = chance.choice(LOCKED), {}
-            passing.hold(world, subject)
+            subject, detail = chance.choice(LOCKED), {"how": chance.choice(PASSING)}
+            passing.hold(world, subject, cut=detail["how"] == "session ended")
         else:
             spoil = rows.load_twice if name == "batch-loaded-twice" else rows.load_without_keys
             spoiled = spoil(connection, world.shop, chance, at)

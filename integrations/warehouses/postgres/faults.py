@@ -1,4 +1,4 @@
-"""What PostgreSQL complains of, translated into the project's tree of errors.
+"""What a warehouse complains of, in the project's tree of errors (`config/sqlstates.py` has the table).
 
 A message of the server may quote a value (`invalid input syntax for type integer: "…"`, `Key (email)=(…)`), so its
 text is passed on only for the classes that speak of names, roles and connections; elsewhere the condition's name
@@ -11,12 +11,11 @@ import re
 
 import psycopg
 
-from config.errors import ConflictError, PermanentError, SetupError, SwarmError, TransientError
+from config.errors import PermanentError, SetupError, SwarmError, TransientError
+from config.sqlstates import meaning
 
 # Classes and codes whose primary message names objects, roles or settings, never a value from a row.
 _SPEAKING = ("08", "25", "28", "3D", "3F", "42", "53", "55", "57")
-_TRANSIENT = ("08", "40", "53", "55", "57", "58")
-_TIMED_OUT = ("25P03", "25P04")
 _REFUSED = re.compile(
     r"authentication failed|no pg_hba\.conf entry|role \".*\" (does not exist|is not permitted)"
     r"|database \".*\" does not exist|permission denied|no password supplied|SSL|certificate",
@@ -30,6 +29,7 @@ _HINTS = {
     "3D000": "check the database name in the URL",
     "28P01": "check user and password in the URL",
     "28000": "check the user in the URL and pg_hba.conf on the server",
+    "23505": "a row with that key is there already",
     "53300": "the server has no connection left; lower `connections` of this source or raise max_connections",
 }
 
@@ -42,14 +42,7 @@ def translate(error: psycopg.Error, source: str, *, secret: str = "") -> SwarmEr
     condition = type(error).__name__
     text = error.diag.message_primary if code[:2] in _SPEAKING else None
     message = f"warehouse {source}: {scrub(text, secret) if text else condition} (SQLSTATE {code})"
-    hint = _HINTS.get(code, "")
-    if code[:2] in ("28", "3D") or code in ("42501", "25006"):
-        return SetupError(message, hint=hint)
-    if code[:2] in _TRANSIENT or code in _TIMED_OUT:
-        return TransientError(message, hint=hint)
-    if code == "23505":
-        return ConflictError(message, hint="a row with that key is there already")
-    return PermanentError(message, hint=hint)
+    return meaning(code)(message, hint=_HINTS.get(code, ""))
 
 
 def _without_code(error: psycopg.Error, source: str, secret: str) -> SwarmError:

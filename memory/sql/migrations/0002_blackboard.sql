@@ -138,6 +138,19 @@ CREATE TABLE dataswarm.incident_transitions (
 );
 CREATE INDEX incident_transitions_incident ON dataswarm.incident_transitions (incident_id, id);
 
+-- Over all incidents there ever were but false positives and duplicates; changed with each transition. A slot is a row
+-- and a transition changes one, so that writers seldom meet and never in two orders.
+CREATE TABLE dataswarm.incident_totals (
+    slot      smallint PRIMARY KEY,
+    opened    bigint NOT NULL,
+    escalated bigint NOT NULL,
+    final     bigint NOT NULL,
+    auto      bigint NOT NULL
+) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000);
+
+-- What was to be done about an incident and failed for good.
+CREATE INDEX tasks_dead_incident ON dataswarm.tasks_dead (incident_id, id) WHERE incident_id IS NOT NULL;
+
 -- ------------------------------------------------------------------------------------------------ remedies, humans
 
 CREATE TABLE dataswarm.remediations (
@@ -186,6 +199,7 @@ CREATE TABLE dataswarm.escalations (
     answered_at timestamptz
 );
 CREATE INDEX escalations_incident ON dataswarm.escalations (incident_id, id);
+CREATE INDEX escalations_pending ON dataswarm.escalations (id) WHERE state = 'pending';
 
 -- ------------------------------------------------------------------------------------------------ controls
 
@@ -263,8 +277,8 @@ GRANT SELECT, INSERT ON
     dataswarm.incident_transitions, dataswarm.kill_switch, dataswarm.planned_changes
     TO dataswarm_public, dataswarm_internal, dataswarm_confidential;
 GRANT SELECT, INSERT, UPDATE ON
-    dataswarm.incidents, dataswarm.remediations, dataswarm.approvals, dataswarm.escalations, dataswarm.silences,
-    dataswarm.baselines
+    dataswarm.incidents, dataswarm.incident_totals, dataswarm.remediations, dataswarm.approvals,
+    dataswarm.escalations, dataswarm.silences, dataswarm.baselines
     TO dataswarm_public, dataswarm_internal, dataswarm_confidential;
 GRANT SELECT, INSERT, UPDATE, DELETE ON dataswarm.caps, dataswarm.lineage
     TO dataswarm_public, dataswarm_internal, dataswarm_confidential;

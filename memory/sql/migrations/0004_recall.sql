@@ -37,16 +37,20 @@ CREATE TABLE dataswarm.learnings (
     subject       text NOT NULL,
     text          text NOT NULL,
     circumstances jsonb NOT NULL,
-    sensitivity   smallint NOT NULL CHECK (sensitivity BETWEEN 0 AND 2)
+    sensitivity   smallint NOT NULL CHECK (sensitivity BETWEEN 0 AND 2),
+    CHECK (sensitivity < 2 OR (circumstances ? 'sealed' AND text = ''))
 );
 CREATE INDEX learnings_outcome ON dataswarm.learnings (playbook, cause, signal);
+CREATE INDEX learnings_cause ON dataswarm.learnings (cause, playbook) WHERE signal IN ('success', 'failure');
 
 -- ------------------------------------------------------------------------------------------------ recall
 
 -- One row for whatever can be found: a narrow copy of the filter columns and, unless confidential, its words.
+-- `turn` is one entry of an ingested session; `importance` keeps a private observation with its agent.
 CREATE TABLE dataswarm.documents (
     id          bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-    noun        text NOT NULL CHECK (noun IN ('observation', 'decision', 'fact', 'learning')),
+    noun        text NOT NULL
+        CHECK (noun IN ('observation', 'decision', 'fact', 'learning', 'note', 'runbook', 'turn')),
     ref         bigint NOT NULL,
     at          timestamptz NOT NULL,
     agent       text NOT NULL,
@@ -56,25 +60,96 @@ CREATE TABLE dataswarm.documents (
     sensitivity smallint NOT NULL CHECK (sensitivity BETWEEN 0 AND 2),
     text        text,
     lexemes     tsvector GENERATED ALWAYS AS (dataswarm.lexemes(text)) STORED,
+    branch      text NOT NULL DEFAULT 'main',
+    importance  double precision NOT NULL DEFAULT 1 CHECK (importance BETWEEN 0 AND 1),
     UNIQUE (noun, ref),
     CHECK (sensitivity < 2 OR text IS NULL)
 );
-CREATE INDEX documents_lexemes ON dataswarm.documents USING gin (lexemes);
-CREATE INDEX documents_whole ON dataswarm.documents (whole, at DESC);
-CREATE INDEX documents_at ON dataswarm.documents (at DESC);
+-- What is written waits in a short list, which every search reads; `fold_lexemes` empties it.
+CREATE INDEX documents_lexemes ON dataswarm.documents USING gin (lexemes) WITH (gin_pending_list_limit = 1024);
+CREATE INDEX documents_at ON dataswarm.documents (at DESC, id DESC);
+CREATE INDEX documents_whole ON dataswarm.documents (whole COLLATE "C", at DESC, id DESC); -- a subject begins with it
+CREATE INDEX documents_agent ON dataswarm.documents (agent, at DESC);
+CREATE INDEX documents_kind ON dataswarm.documents (kind COLLATE "C", at DESC);
+CREATE INDEX documents_branch ON dataswarm.documents (branch, id) WHERE branch <> 'main';
+CREATE INDEX documents_unsearched ON dataswarm.documents (at DESC) WHERE sensitivity = 2;
+
+-- In how many documents a word stands. Writers append to `lexeme_news` and never meet; maintenance folds it into
+-- `lexeme_counts`. So a count is exact as of the last fold, and off by at most the documents written since.
+CREATE TABLE dataswarm.lexeme_counts (
+    lexeme    text COLLATE "C" PRIMARY KEY,
+    documents bigint NOT NULL
+) WITH (fillfactor = 80);
+CREATE TABLE dataswarm.lexeme_totals (
+    single    boolean PRIMARY KEY DEFAULT true CHECK (single),
+    documents bigint NOT NULL,
+    lexemes   bigint NOT NULL
+);
+INSERT INTO dataswarm.lexeme_totals (documents, lexemes) VALUES (0, 0);
+CREATE TABLE dataswarm.lexeme_news (
+    id      bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    lexemes tsvector NOT NULL,
+    sign    smallint NOT NULL
+);
+
+-- Fold up to `most` entries of the news; how many. One folder at a time, the others find nothing to do.
+CREATE FUNCTION dataswarm.fold_lexemes(most integer) RETURNS integer
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    folded integer;
+BEGIN
+    IF NOT pg_try_advisory_xact_lock(hashtextextended('dataswarm.lexeme_counts', 0)) THEN
+        RETURN 0;
+    END IF;
+    WITH taken AS (
+        DELETE FROM dataswarm.lexeme_news
+        WHERE id IN (SELECT id FROM dataswarm.lexeme_news ORDER BY id LIMIT most)
+        RETURNING lexemes, sign
+    ), changed AS (
+        SELECT u.lexeme, sum(t.sign) AS by FROM taken t, unnest(t.lexemes) u GROUP BY u.lexeme
+        HAVING sum(t.sign) <> 0
+    ), counted AS (
+        INSERT INTO dataswarm.lexeme_counts AS c (lexeme, documents)
+        SELECT lexeme, by FROM changed ORDER BY lexeme COLLATE "C"
+        ON CONFLICT (lexeme) DO UPDATE SET documents = c.documents + EXCLUDED.documents
+    ), summed AS (
+        SELECT count(*) AS entries, coalesce(sum(sign), 0) AS documents,
+               coalesce(sum(sign * length(lexemes)), 0) AS size
+        FROM taken
+    ), totalled AS (
+        UPDATE dataswarm.lexeme_totals t SET documents = t.documents + s.documents, lexemes = t.lexemes + s.size
+        FROM summed s WHERE s.entries > 0
+    )
+    SELECT entries INTO folded FROM summed;
+    PERFORM gin_clean_pending_list('dataswarm.documents_lexemes');
+    RETURN folded;
+END
+$$;
 
 CREATE TABLE dataswarm.embedding_models (
     name       text PRIMARY KEY,
     dimensions integer NOT NULL CHECK (dimensions BETWEEN 1 AND 16000),
     state      text NOT NULL CHECK (state IN ('filling', 'serving')),
-    at         timestamptz NOT NULL
+    at         timestamptz NOT NULL,
+    part       text NOT NULL UNIQUE     -- the partition that holds its vectors
 );
+CREATE UNIQUE INDEX embedding_models_serving ON dataswarm.embedding_models (state) WHERE state = 'serving';
 
--- One partition a model, made by add_embedding_model. A missing row is pending.
+-- One partition a model, made by add_embedding_model. A missing row is pending. The filter columns are copied in, so
+-- that a search among neighbours need not visit `documents`.
 CREATE TABLE dataswarm.embeddings (
     model       text NOT NULL,
     document_id bigint NOT NULL,
+    at          timestamptz NOT NULL,
+    importance  double precision NOT NULL,
     sensitivity smallint NOT NULL CHECK (sensitivity < 2),
+    noun        text NOT NULL,
+    agent       text NOT NULL,
+    kind        text NOT NULL,
+    subject     text NOT NULL,
+    whole       text NOT NULL,
+    branch      text NOT NULL,
     embedding   public.halfvec NOT NULL,
     PRIMARY KEY (model, document_id),
     FOREIGN KEY (document_id) REFERENCES dataswarm.documents ON DELETE CASCADE
@@ -89,32 +164,76 @@ CREATE TABLE dataswarm.embedding_queue (
     error       text NOT NULL DEFAULT '',
     PRIMARY KEY (model, document_id)
 );
-CREATE INDEX embedding_queue_due ON dataswarm.embedding_queue (model, not_before);
+CREATE INDEX embedding_queue_due ON dataswarm.embedding_queue (model, not_before, document_id);
 CREATE INDEX embedding_queue_oldest ON dataswarm.embedding_queue (model, queued_at);
+CREATE INDEX embedding_queue_failing ON dataswarm.embedding_queue (model) WHERE error <> '';
 
--- Every text that is new or has changed waits for its vector; without a model nothing is queued.
-CREATE FUNCTION dataswarm.queue_embeddings() RETURNS trigger
+-- Every text that is new or has changed is counted and waits for its vector; without a model nothing is queued.
+CREATE FUNCTION dataswarm.document_written() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
-    IF TG_OP = 'UPDATE' THEN
-        DELETE FROM dataswarm.embeddings e USING changed c WHERE e.document_id = c.id;
+    INSERT INTO dataswarm.lexeme_news (lexemes, sign)
+    SELECT strip(n.lexemes), 1 FROM newer n WHERE n.lexemes IS NOT NULL;
+    IF EXISTS (SELECT FROM dataswarm.embedding_models) THEN
+        INSERT INTO dataswarm.embedding_queue (model, document_id, queued_at, not_before)
+        SELECT m.name, n.id, n.at, n.at
+        FROM newer n CROSS JOIN dataswarm.embedding_models m WHERE n.text IS NOT NULL
+        ON CONFLICT (model, document_id) DO NOTHING;
     END IF;
+    RETURN NULL;
+END
+$$;
+
+CREATE FUNCTION dataswarm.document_changed() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    INSERT INTO dataswarm.lexeme_news (lexemes, sign)
+    SELECT strip(o.lexemes), -1 FROM older o JOIN newer n ON n.id = o.id
+    WHERE o.lexemes IS DISTINCT FROM n.lexemes AND o.lexemes IS NOT NULL
+    UNION ALL
+    SELECT strip(n.lexemes), 1 FROM older o JOIN newer n ON n.id = o.id
+    WHERE o.lexemes IS DISTINCT FROM n.lexemes AND n.lexemes IS NOT NULL;
+    IF NOT EXISTS (SELECT FROM dataswarm.embedding_models) THEN
+        RETURN NULL;
+    END IF;
+    DELETE FROM dataswarm.embeddings e USING older o JOIN newer n ON n.id = o.id
+    WHERE e.document_id = n.id AND o.text IS DISTINCT FROM n.text;
+    UPDATE dataswarm.embeddings e SET
+        at = n.at, importance = n.importance, sensitivity = n.sensitivity, agent = n.agent, kind = n.kind,
+        subject = n.subject, whole = n.whole, branch = n.branch
+    FROM older o JOIN newer n ON n.id = o.id
+    WHERE e.document_id = n.id AND o.text = n.text
+      AND (o.at, o.importance, o.sensitivity, o.agent, o.kind, o.subject, o.branch)
+          IS DISTINCT FROM (n.at, n.importance, n.sensitivity, n.agent, n.kind, n.subject, n.branch);
     INSERT INTO dataswarm.embedding_queue (model, document_id, queued_at, not_before)
-    SELECT m.name, c.id, c.at, c.at
-    FROM changed c CROSS JOIN dataswarm.embedding_models m
-    WHERE c.text IS NOT NULL
+    SELECT m.name, n.id, n.at, n.at
+    FROM older o JOIN newer n ON n.id = o.id CROSS JOIN dataswarm.embedding_models m
+    WHERE n.text IS NOT NULL AND o.text IS DISTINCT FROM n.text
     ON CONFLICT (model, document_id) DO UPDATE SET attempts = 0, error = '', not_before = EXCLUDED.not_before;
     RETURN NULL;
 END
 $$;
-CREATE TRIGGER documents_new AFTER INSERT ON dataswarm.documents
-    REFERENCING NEW TABLE AS changed FOR EACH STATEMENT EXECUTE FUNCTION dataswarm.queue_embeddings();
+
+CREATE FUNCTION dataswarm.document_gone() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    INSERT INTO dataswarm.lexeme_news (lexemes, sign)
+    SELECT strip(o.lexemes), -1 FROM older o WHERE o.lexemes IS NOT NULL;
+    RETURN NULL;
+END
+$$;
+CREATE TRIGGER documents_written AFTER INSERT ON dataswarm.documents
+    REFERENCING NEW TABLE AS newer FOR EACH STATEMENT EXECUTE FUNCTION dataswarm.document_written();
 CREATE TRIGGER documents_changed AFTER UPDATE ON dataswarm.documents
-    REFERENCING NEW TABLE AS changed FOR EACH STATEMENT EXECUTE FUNCTION dataswarm.queue_embeddings();
+    REFERENCING OLD TABLE AS older NEW TABLE AS newer FOR EACH STATEMENT EXECUTE FUNCTION dataswarm.document_changed();
+CREATE TRIGGER documents_gone AFTER DELETE ON dataswarm.documents
+    REFERENCING OLD TABLE AS older FOR EACH STATEMENT EXECUTE FUNCTION dataswarm.document_gone();
 
 -- Make room for a model: its partition, its index (up to 4,000 dimensions), and everything known queued. False where
--- the model is there already with these dimensions.
+-- the model is there already with these dimensions. The first model serves at once: there is nothing better.
 CREATE FUNCTION dataswarm.add_embedding_model(model_name text, model_dimensions integer, moment timestamptz)
 RETURNS boolean
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp
@@ -131,7 +250,9 @@ BEGIN
         RAISE invalid_parameter_value USING MESSAGE =
             format('the model has %s dimensions here, not %s', known, model_dimensions);
     END IF;
-    INSERT INTO dataswarm.embedding_models VALUES (model_name, model_dimensions, 'filling', moment);
+    INSERT INTO dataswarm.embedding_models (name, dimensions, state, at, part)
+    SELECT model_name, model_dimensions,
+           CASE WHEN EXISTS (SELECT FROM dataswarm.embedding_models) THEN 'filling' ELSE 'serving' END, moment, part;
     EXECUTE format('CREATE TABLE dataswarm.%I PARTITION OF dataswarm.embeddings FOR VALUES IN (%L)', part, model_name);
     EXECUTE format('ALTER TABLE dataswarm.%I ADD CHECK (vector_dims(embedding) = %s)', part, model_dimensions);
     IF model_dimensions <= 4000 THEN
@@ -146,100 +267,351 @@ BEGIN
 END
 $$;
 
--- Documents by true BM25 over lexemes, best first. Clearance is filtered here, explicitly: under a policy the full-text
--- index could not be used. Rarest words first; candidates are cut at 5,000 (index: documents_lexemes).
-CREATE FUNCTION dataswarm.recall_words(
-    query text, nouns text[], kinds text, of_whole text, subjects text, since timestamptz, agents text[], most integer
-) RETURNS TABLE (document_id bigint, score double precision)
-LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
-    SET plan_cache_mode = force_custom_plan -- which filters are given decides the plan
+-- Let a model serve: those before it go with their vectors. False where there is no such model.
+CREATE FUNCTION dataswarm.serve_embedding_model(model_name text) RETURNS boolean
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = '2s'
 AS $$
 DECLARE
-    cut CONSTANT integer := 5000;
-    k1 CONSTANT double precision := 1.2;
-    b CONSTANT double precision := 0.75;
-    v_reach smallint := dataswarm.clearance();
-    v_total double precision;
-    v_usual double precision;
-    v_words text[];
-    v_weights double precision[];
-    v_wanted tsquery;
+    old record;
 BEGIN
-    SELECT greatest(coalesce(c.reltuples, 0), n.few) INTO v_total
-    FROM pg_class c, (SELECT count(*) AS few FROM (SELECT FROM dataswarm.documents LIMIT 10000) first_rows) n
-    WHERE c.oid = 'dataswarm.documents'::regclass;
-    SELECT greatest(avg(length(recent.lexemes)), 1) INTO v_usual
-    FROM (SELECT d.lexemes FROM dataswarm.documents d WHERE d.text IS NOT NULL ORDER BY d.id DESC LIMIT 500) recent;
-
-    WITH terms AS (
-        SELECT t.lexeme, ('''' || replace(t.lexeme, '''', '''''') || '''')::tsquery AS term
-        FROM unnest(dataswarm.lexemes(query)) t
-    ), frequencies AS (
-        SELECT t.lexeme, t.term, (
-            SELECT count(*) FROM (
-                SELECT FROM dataswarm.documents d WHERE d.lexemes @@ t.term LIMIT cut
-            ) matching
-        ) AS frequency
-        FROM terms t
-    ), ranked AS (
-        SELECT f.*, sum(f.frequency) OVER (ORDER BY f.frequency, f.lexeme) AS reached,
-               row_number() OVER (ORDER BY f.frequency, f.lexeme) AS place
-        FROM frequencies f WHERE f.frequency > 0
-    )
-    SELECT array_agg(r.lexeme),
-           array_agg(ln(1 + (greatest(v_total, r.frequency) - r.frequency + 0.5) / (r.frequency + 0.5))),
-           string_agg(r.term::text, ' | ') FILTER (WHERE r.reached <= cut OR r.place = 1)
-    INTO v_words, v_weights, v_wanted
-    FROM ranked r;
-    IF v_wanted IS NULL THEN
-        RETURN;
+    PERFORM pg_advisory_xact_lock(hashtextextended('dataswarm.embedding_models', 0));
+    IF NOT EXISTS (SELECT FROM dataswarm.embedding_models WHERE name = model_name) THEN
+        RETURN false;
     END IF;
-
-    RETURN QUERY
-    WITH candidates AS (
-        SELECT d.id, d.at, d.lexemes, length(d.lexemes) AS size
-        FROM dataswarm.documents d
-        WHERE d.lexemes @@ v_wanted
-          AND d.sensitivity <= v_reach
-          AND (nouns IS NULL OR d.noun = ANY (nouns))
-          AND (kinds IS NULL OR d.kind ~ kinds)
-          AND (of_whole IS NULL OR d.whole = of_whole)
-          AND (subjects IS NULL OR d.subject ~ subjects OR d.whole ~ subjects)
-          AND (since IS NULL OR d.at >= since)
-          AND (agents IS NULL OR d.agent = ANY (agents))
-        LIMIT cut
-    )
-    SELECT c.id, sum(
-        v_weights[array_position(v_words, u.lexeme)] * (k1 + 1) * greatest(coalesce(cardinality(u.positions), 1), 1)
-        / (greatest(coalesce(cardinality(u.positions), 1), 1) + k1 * (1 - b + b * c.size / v_usual))
-    ) AS score
-    FROM candidates c, unnest(c.lexemes) u
-    WHERE u.lexeme = ANY (v_words)
-    GROUP BY c.id, c.at
-    ORDER BY score DESC, c.at DESC, c.id DESC
-    LIMIT most;
+    FOR old IN
+        SELECT o.name, o.part FROM dataswarm.embedding_models o, dataswarm.embedding_models n
+        WHERE n.name = model_name AND o.name <> n.name AND (o.at <= n.at OR o.state = 'serving')
+    LOOP
+        DELETE FROM dataswarm.embedding_models WHERE name = old.name;
+        EXECUTE format('DROP TABLE dataswarm.%I', old.part);
+    END LOOP;
+    UPDATE dataswarm.embedding_models SET state = 'serving' WHERE name = model_name AND state <> 'serving';
+    RETURN true;
 END
 $$;
 
--- Documents nearest to a vector, exactly (a first form: the sequential plan is right for what one swarm writes in weeks).
-CREATE FUNCTION dataswarm.recall_nearest(
-    wanted public.halfvec, of_model text, nouns text[], kinds text, of_whole text, subjects text, since timestamptz,
-    agents text[], most integer
-) RETURNS TABLE (document_id bigint, score double precision)
-LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp
+-- The branches a question on a branch sees, nearest first: its own, what it was forked from, …, main.
+CREATE FUNCTION dataswarm.lines_of(on_branch text) RETURNS text[]
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
-    SELECT d.id, 1 - (e.embedding <=> wanted)
-    FROM dataswarm.embeddings e JOIN dataswarm.documents d ON d.id = e.document_id
-    WHERE e.model = of_model
-      AND d.sensitivity <= dataswarm.clearance()
-      AND (nouns IS NULL OR d.noun = ANY (nouns))
-      AND (kinds IS NULL OR d.kind ~ kinds)
-      AND (of_whole IS NULL OR d.whole = of_whole)
-      AND (subjects IS NULL OR d.subject ~ subjects OR d.whole ~ subjects)
-      AND (since IS NULL OR d.at >= since)
-      AND (agents IS NULL OR d.agent = ANY (agents))
-    ORDER BY e.embedding <=> wanted, d.id
-    LIMIT most
+    WITH RECURSIVE line AS (
+        SELECT b.name, b.forked_from, 1 AS place FROM dataswarm.branches b WHERE b.name = on_branch
+        UNION ALL
+        SELECT b.name, b.forked_from, line.place + 1
+        FROM line
+        JOIN dataswarm.snapshots s ON s.id = line.forked_from
+        JOIN dataswarm.branches b ON b.name = s.branch
+        WHERE line.place < 100
+    )
+    SELECT array_agg(name ORDER BY place) FROM line
+$$;
+
+-- What fits a question, from both arms, with what is needed to weigh it. The clearance is filtered here, explicitly:
+-- under a policy the full-text index could not be used. Every plan is chosen here by what the filters leave over, none
+-- by the planner: up to 3,000 rows are looked at one by one, above that the words' index, rarest words first, and the
+-- vectors' graph lead. BM25 over lexemes: how often a word stands in a text is read from ts_rank of that word alone,
+-- which grows with each further place (a sum of 1/j²); that is four times faster than unnesting its lexemes.
+CREATE FUNCTION dataswarm.recall(
+    query text, wanted public.halfvec, of_model text, nouns text[], kinds text, kind_list text[], kind_from text,
+    of_whole text, subjects text, whole_from text, since timestamptz, agents text[], on_branch text, reader text,
+    least_important double precision, enough integer, deep integer
+) RETURNS TABLE (
+    id bigint, noun text, ref bigint, at timestamptz, agent text, kind text, subject text, sensitivity smallint,
+    text text, branch text, score double precision, words_rank bigint, vector_rank bigint, similarity double precision,
+    embedded boolean, earlier bigint, later bigint, way text
+)
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp
+    SET enable_seqscan = off SET jit = off
+AS $$
+#variable_conflict use_column
+DECLARE
+    narrow CONSTANT integer := 3000;
+    cut CONSTANT integer := 5000;
+    probes CONSTANT integer := 300;
+    farthest CONSTANT text := chr(1114111); -- sorts after everything that begins with the same text
+    places CONSTANT text := (
+        SELECT array_agg(0.1 * reached / 1.64493406685 - 0.00001 ORDER BY n)::text
+        FROM (SELECT n, sum(1.0 / (n * n)) OVER (ORDER BY n) AS reached FROM generate_series(1, 20) n) summed
+    );
+    v_reach smallint := dataswarm.clearance();
+    v_lines text[] := dataswarm.lines_of(on_branch);
+    v_hidden bigint[] := '{}';
+    v_where text;
+    v_recent text := '';
+    v_paths text[] := '{}';
+    v_path text;
+    v_number bigint;
+    v_ids bigint[];
+    v_share double precision := 1;
+    v_total double precision;
+    v_usual double precision;
+    v_terms text[];
+    v_weights double precision[];
+    v_reached double precision[];
+    v_tries text[] := '{}';
+    v_source text;
+    v_rare text;
+    v_fit integer := 0;
+    v_try text;
+    v_scored text;
+    v_budget integer;
+    v_words bigint[] := '{}';
+    v_scores double precision[] := '{}';
+    v_near bigint[] := '{}';
+    v_alike double precision[] := '{}';
+    v_model dataswarm.embedding_models;
+    v_way text := '';
+BEGIN
+    -- What may be seen and is asked for, over columns that documents and embeddings have both.
+    v_where := format('x.sensitivity <= %s', v_reach);
+    IF v_lines IS NULL OR cardinality(v_lines) = 1 THEN
+        v_where := v_where || format(' AND x.branch = %L', on_branch);
+    ELSE
+        v_where := v_where || format(' AND x.branch = ANY (%L)', v_lines);
+        SELECT coalesce(array_agg(d.id), '{}') INTO v_hidden
+        FROM unnest(v_lines) WITH ORDINALITY AS near (name, place)
+        JOIN dataswarm.knowledge k ON k.branch = near.name AND near.name <> 'main'
+        JOIN unnest(v_lines) WITH ORDINALITY AS far (name, place) ON far.place > near.place
+        JOIN dataswarm.knowledge m
+            ON m.branch = far.name AND m.subject = k.subject AND m.predicate = k.predicate
+        JOIN dataswarm.documents d ON d.noun = 'fact' AND d.ref = m.id;
+    END IF;
+    IF since IS NOT NULL THEN
+        v_recent := format(' AND x.at >= %L', since);
+        v_where := v_where || v_recent;
+    END IF;
+    IF of_whole IS NOT NULL THEN
+        v_where := v_where || format(' AND x.whole COLLATE "C" = %L', of_whole);
+        v_paths := v_paths || (format('x.whole COLLATE "C" = %L', of_whole) || v_recent);
+    END IF;
+    IF subjects IS NOT NULL THEN
+        v_where := v_where || format(' AND (x.subject ~ %L OR x.whole ~ %1$L)', subjects);
+        IF whole_from <> '' THEN
+            v_paths := v_paths || (
+                format('x.whole COLLATE "C" BETWEEN %L AND %L', whole_from, whole_from || farthest) || v_recent
+            );
+        END IF;
+    END IF;
+    IF agents IS NOT NULL THEN
+        v_where := v_where || format(' AND x.agent = ANY (%L)', agents);
+        v_paths := v_paths || (format('x.agent = ANY (%L)', agents) || v_recent);
+    END IF;
+    IF kinds IS NOT NULL THEN
+        v_where := v_where || format(' AND x.kind ~ %L', kinds);
+        IF kind_list IS NOT NULL THEN
+            v_paths := v_paths || (format('x.kind COLLATE "C" = ANY (%L)', kind_list) || v_recent);
+        ELSIF kind_from <> '' THEN
+            v_paths := v_paths || (
+                format('x.kind COLLATE "C" BETWEEN %L AND %L', kind_from, kind_from || farthest) || v_recent
+            );
+        END IF;
+    END IF;
+    IF since IS NOT NULL THEN
+        v_paths := v_paths || format('x.at >= %L', since);
+    END IF;
+    IF nouns IS NOT NULL THEN
+        v_where := v_where || format(' AND x.noun = ANY (%L)', nouns);
+        v_paths := v_paths || format('x.noun = ANY (%L)', nouns);
+    END IF;
+    IF reader IS NOT NULL THEN
+        v_where := v_where || format(' AND (x.importance >= %s OR x.agent = %L)', least_important, reader);
+    END IF;
+
+    -- The first index that leaves few rows over gives them all; else a sample says what share is left.
+    FOREACH v_path IN ARRAY v_paths LOOP
+        EXECUTE format(
+            'SELECT count(*) FROM (SELECT FROM dataswarm.documents x WHERE %s LIMIT %s) few', v_path, narrow + 1
+        ) INTO v_number;
+        IF v_number <= narrow THEN
+            EXECUTE format(
+                'SELECT coalesce(array_agg(x.id), ''{}'')'
+                ' FROM (SELECT * FROM dataswarm.documents x WHERE %s OFFSET 0) x'
+                ' WHERE %s AND x.id <> ALL ($1)', v_path, v_where
+            ) INTO v_ids USING v_hidden;
+            EXIT;
+        END IF;
+    END LOOP;
+    SELECT greatest(t.documents, 1), greatest(t.lexemes::double precision / greatest(t.documents, 1), 1)
+    INTO v_total, v_usual FROM dataswarm.lexeme_totals t;
+    IF v_total < 1000 THEN -- little was folded yet: the newest tell
+        SELECT greatest(count(*), v_total), greatest(avg(length(recent.lexemes)), 1) INTO v_total, v_usual
+        FROM (
+            SELECT d.lexemes FROM dataswarm.documents d WHERE d.text IS NOT NULL ORDER BY d.id DESC LIMIT 1000
+        ) recent;
+    END IF;
+    IF v_ids IS NULL AND v_total > narrow AND (v_paths <> '{}' OR v_reach = 0 OR subjects || kinds IS NOT NULL) THEN
+        EXECUTE format(
+            'SELECT greatest(avg((%s)::integer), 0.5 / count(*)) FROM dataswarm.documents x WHERE x.id = ANY ('
+            'SELECT 1 + newest.id * n / $1 FROM generate_series(0, $1 - 1) n,'
+            ' (SELECT max(d.id) AS id FROM dataswarm.documents d) newest)', v_where
+        ) INTO v_share USING probes;
+        v_share := coalesce(v_share, 1);
+    END IF;
+
+    IF query ~ '\S' THEN
+        WITH terms AS (
+            SELECT t.lexeme, ('''' || replace(t.lexeme, '''', '''''') || '''')::tsquery AS term
+            FROM unnest(dataswarm.lexemes(query)) t
+        ), known AS MATERIALIZED (
+            SELECT t.*, (
+                SELECT c.documents FROM dataswarm.lexeme_counts c WHERE c.lexeme = t.lexeme COLLATE "C"
+            ) AS documents
+            FROM terms t
+        ), counted AS (
+            SELECT k.lexeme, k.term, CASE
+                WHEN k.documents >= 50 THEN k.documents
+                ELSE (
+                    SELECT count(*) FROM (
+                        SELECT FROM dataswarm.documents d WHERE d.lexemes @@ k.term LIMIT 1000
+                    ) matching
+                )
+            END::double precision AS frequency
+            FROM known k
+        ), ranked AS (
+            SELECT c.*, sum(c.frequency) OVER (ORDER BY c.frequency, c.lexeme) AS reached
+            FROM counted c WHERE c.frequency > 0 ORDER BY c.frequency, c.lexeme LIMIT 32
+        )
+        SELECT array_agg(r.term::text ORDER BY r.frequency, r.lexeme),
+               array_agg(
+                   ln(1 + (greatest(v_total, r.frequency) - r.frequency + 0.5) / (r.frequency + 0.5))
+                   ORDER BY r.frequency, r.lexeme
+               ),
+               array_agg(r.reached ORDER BY r.frequency, r.lexeme)
+        INTO v_terms, v_weights, v_reached FROM ranked r;
+    END IF;
+    IF v_terms IS NOT NULL THEN
+        SELECT string_agg(
+            format('%s * 2.2 * t%s / (t%2$s + x.norm)', v_weights[n], n), ' + ' ORDER BY n
+        ) INTO v_scored FROM generate_subscripts(v_terms, 1) n;
+        v_budget := least(cut / greatest(v_share, 0.000001), 4 * cut);
+        v_source := 'SELECT * FROM dataswarm.documents x WHERE ';
+        IF v_ids IS NOT NULL THEN
+            v_tries := ARRAY[
+                v_source || format('x.id = ANY ($1) AND x.lexemes @@ %L', array_to_string(v_terms, ' | '))
+            ];
+        ELSE
+            SELECT count(*) INTO v_fit FROM unnest(v_reached) AS reached WHERE reached <= v_budget;
+            IF v_fit > 0 THEN
+                v_rare := array_to_string(v_terms[:v_fit], ' | ');
+                v_tries := ARRAY[v_source || format('x.lexemes @@ %L', v_rare)];
+            END IF;
+            -- Where rare words find too little: what also holds two of the frequent ones, else the first of them. The
+            -- cut then falls on weaker candidates alone.
+            FOREACH v_try IN ARRAY ARRAY[
+                v_terms[v_fit + 1] || ' & (' || nullif(array_to_string(v_terms[v_fit + 2:], ' | '), '') || ')',
+                v_terms[v_fit + 1]
+            ] LOOP
+                CONTINUE WHEN v_try IS NULL;
+                v_tries := v_tries || (
+                    CASE WHEN v_fit > 0 THEN v_tries[1] || ' UNION ALL ' ELSE '' END
+                    || format(
+                        '(%sx.lexemes @@ %L LIMIT %s)', v_source, v_try || coalesce(' & !(' || v_rare || ')', ''), v_budget
+                    )
+                );
+            END LOOP;
+        END IF;
+        FOREACH v_try IN ARRAY v_tries LOOP
+            EXECUTE format(
+                'SELECT array_agg(best.id), array_agg(best.score) FROM ('
+                ' SELECT x.id, %s AS score FROM ('
+                '  SELECT x.id, x.at, 1.2 * (0.25 + 0.75 * length(x.lexemes) / $2) AS norm, %s FROM ('
+                '   %s) x'
+                '  WHERE %s AND x.id <> ALL ($3) OFFSET 0) x'
+                ' ORDER BY score DESC, x.at DESC, x.id DESC LIMIT %s) best',
+                v_scored,
+                (SELECT string_agg(
+                     format('width_bucket(ts_rank(x.lexemes, %L)::double precision, %L) AS t%s', v_terms[n], places, n),
+                     ', '
+                 ) FROM generate_subscripts(v_terms, 1) n),
+                v_try, v_where, deep
+            ) INTO v_words, v_scores USING v_ids, v_usual, v_hidden;
+            v_words := coalesce(v_words, '{}');
+            v_scores := coalesce(v_scores, '{}');
+            EXIT WHEN cardinality(v_words) >= enough;
+        END LOOP;
+    END IF;
+
+    IF wanted IS NOT NULL THEN
+        SELECT * INTO v_model FROM dataswarm.embedding_models m WHERE m.name = of_model;
+        IF NOT FOUND THEN
+            v_way := 'unknown model';
+        ELSIF vector_dims(wanted) <> v_model.dimensions THEN
+            RAISE invalid_parameter_value USING MESSAGE =
+                format('the model has %s dimensions here, not %s', v_model.dimensions, vector_dims(wanted));
+        ELSIF v_ids IS NOT NULL THEN
+            v_way := 'exact';
+            EXECUTE format(
+                'SELECT array_agg(id), array_agg(alike) FROM ('
+                ' SELECT e.document_id AS id, 1 - (e.embedding <=> $1) AS alike'
+                ' FROM unnest($2) AS few (id) JOIN dataswarm.%I e ON e.model = $3 AND e.document_id = few.id'
+                ' ORDER BY e.embedding <=> $1, e.document_id LIMIT %s) best', v_model.part, deep
+            ) INTO v_near, v_alike USING wanted, v_ids, of_model;
+        ELSE
+            v_way := CASE WHEN v_model.dimensions > 4000 OR v_total <= narrow THEN 'exact' ELSE 'approximate' END;
+            IF v_way = 'approximate' THEN
+                PERFORM set_config('enable_sort', 'off', true), set_config('enable_bitmapscan', 'off', true);
+                IF current_setting('hnsw.iterative_scan', true) IS NULL THEN
+                    -- pgvector 0.7 cannot go on where a filter left too little over: look wider at once.
+                    PERFORM set_config('hnsw.ef_search', '1000', true);
+                ELSE
+                    PERFORM set_config('hnsw.ef_search', least(greatest(100, deep), 1000)::text, true),
+                            set_config('hnsw.iterative_scan', 'relaxed_order', true),
+                            set_config('hnsw.max_scan_tuples', '40000', true);
+                END IF;
+            END IF;
+            EXECUTE format(
+                'SELECT array_agg(id ORDER BY alike DESC, id), array_agg(alike ORDER BY alike DESC, id) FROM ('
+                ' SELECT x.document_id AS id, 1 - ((x.embedding::halfvec(%s)) <=> $1) AS alike FROM dataswarm.%I x'
+                ' WHERE %s AND x.document_id <> ALL ($2)'
+                ' ORDER BY (x.embedding::halfvec(%1$s)) <=> $1 LIMIT %4$s) best',
+                v_model.dimensions, v_model.part, v_where, deep
+            ) INTO v_near, v_alike USING wanted, v_hidden;
+        END IF;
+        IF v_way = 'approximate' THEN
+            PERFORM set_config('enable_sort', 'on', true), set_config('enable_bitmapscan', 'on', true);
+        END IF;
+    ELSIF query !~ '\S' THEN
+        v_way := 'newest';
+        EXECUTE format(
+            'SELECT array_agg(id) FROM (SELECT x.id FROM dataswarm.documents x WHERE %s AND x.id <> ALL ($1)'
+            ' ORDER BY x.at DESC, x.id DESC LIMIT %s) best',
+            CASE WHEN v_ids IS NULL THEN v_where ELSE 'x.id = ANY ($2)' END, deep
+        ) INTO v_words USING v_hidden, v_ids;
+    END IF;
+
+    -- Neighbours in time about the same asset matter only where more than one of them was found.
+    RETURN QUERY
+    WITH found AS (
+        SELECT coalesce(w.id, v.id) AS id, coalesce(w.score, 0) AS score, w.place AS words_rank,
+               v.place AS vector_rank, v.alike
+        FROM unnest(v_words, v_scores) WITH ORDINALITY AS w (id, score, place)
+        FULL JOIN unnest(v_near, v_alike) WITH ORDINALITY AS v (id, alike, place) ON v.id = w.id
+    ), described AS (
+        SELECT f.*, d.noun, d.ref, d.at, d.agent, d.kind, d.subject, d.whole, d.sensitivity,
+               coalesce(left(d.text, 20000), '') AS text, d.branch,
+               d.noun IN ('observation', 'decision', 'turn') AND count(*) OVER (PARTITION BY d.whole) > 1 AS company
+        FROM found f JOIN dataswarm.documents d ON d.id = f.id
+    )
+    SELECT s.id, s.noun, s.ref, s.at, s.agent, s.kind, s.subject, s.sensitivity, s.text, s.branch, s.score,
+           s.words_rank, s.vector_rank, s.alike,
+           s.vector_rank IS NOT NULL OR wanted IS NOT NULL AND EXISTS (
+               SELECT FROM dataswarm.embeddings e WHERE e.model = of_model AND e.document_id = s.id
+           ),
+           CASE WHEN s.company THEN (
+               SELECT b.id FROM dataswarm.documents b
+               WHERE b.whole COLLATE "C" = s.whole AND (b.at, b.id) < (s.at, s.id)
+                 AND b.noun IN ('observation', 'decision', 'turn')
+               ORDER BY b.at DESC, b.id DESC LIMIT 1
+           ) END,
+           CASE WHEN s.company THEN (
+               SELECT b.id FROM dataswarm.documents b
+               WHERE b.whole COLLATE "C" = s.whole AND (b.at, b.id) > (s.at, s.id)
+                 AND b.noun IN ('observation', 'decision', 'turn')
+               ORDER BY b.at, b.id LIMIT 1
+           ) END,
+           v_way
+    FROM described s;
+END
 $$;
 
 -- ------------------------------------------------------------------------------------------------ who read what
@@ -265,8 +637,9 @@ FROM dataswarm.partitioned WHERE parent = 'access_log';
 
 GRANT SELECT, INSERT ON dataswarm.learnings, dataswarm.access_log
     TO dataswarm_public, dataswarm_internal, dataswarm_confidential;
-GRANT SELECT, INSERT, UPDATE, DELETE ON
-    dataswarm.documents, dataswarm.embeddings, dataswarm.embedding_models, dataswarm.embedding_queue
+GRANT SELECT, INSERT, UPDATE, DELETE ON dataswarm.documents, dataswarm.embeddings, dataswarm.embedding_queue
+    TO dataswarm_public, dataswarm_internal, dataswarm_confidential;
+GRANT SELECT ON dataswarm.embedding_models, dataswarm.lexeme_counts, dataswarm.lexeme_totals, dataswarm.lexeme_news
     TO dataswarm_public, dataswarm_internal, dataswarm_confidential;
 GRANT USAGE ON SEQUENCE dataswarm.access_ids
     TO dataswarm_public, dataswarm_internal, dataswarm_confidential;

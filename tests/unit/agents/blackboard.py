@@ -20,8 +20,8 @@ from agents.verdicts import Act, Ask, Escalate, Ignore, Learn, Move, Note, Open,
 from config.assets import Asset
 from config.errors import PermanentError, PolicyError, SwarmError
 from integrations.base import Integration
+from memory import transitions
 from memory.records import (
-    INCIDENT_TRANSITIONS,
     JSON,
     Approval,
     ApprovalState,
@@ -51,15 +51,6 @@ from memory.records import (
 T = TypeVar("T")
 START = datetime(2026, 11, 2, 8, 0, tzinfo=UTC)
 R = RemediationState
-MOVES: Mapping[RemediationState, frozenset[RemediationState]] = {
-    R.PROPOSED: frozenset({R.PROPOSED, R.APPROVED, R.REFUSED, R.FAILED}),
-    R.APPROVED: frozenset({R.APPROVED, R.APPLIED, R.REFUSED, R.FAILED}),
-    R.APPLIED: frozenset({R.APPLIED, R.VERIFIED, R.UNDONE, R.FAILED}),
-    R.VERIFIED: frozenset({R.UNDONE}),
-    R.FAILED: frozenset({R.UNDONE}),
-    R.UNDONE: frozenset(),
-    R.REFUSED: frozenset(),
-}
 NODE = "test.shop.unique_stg_orders_order_id"
 MART = "model.shop.fct_orders"
 
@@ -312,7 +303,7 @@ class Board:
     ) -> Incident:
         """Take an incident to another state, legally."""
         incident = self.incidents[incident_id]
-        assert after in INCIDENT_TRANSITIONS[incident.state], f"{incident.state} → {after}"
+        assert after in transitions.INCIDENT[incident.state], f"{incident.state} → {after}"
         assert (resolution is not None) == (not after.is_open)
         starts_anew = after in (IncidentState.OPEN, IncidentState.INVESTIGATING, IncidentState.MITIGATING)
         clean_at = None if starts_anew else first_clean_at or incident.first_clean_at
@@ -364,7 +355,7 @@ class Board:
     ) -> Remediation:
         """Take a remediation to another state, legally, with its event."""
         run = self.runs[run_id]
-        assert after in MOVES[run.state], f"{run.state} → {after}"
+        assert after in transitions.REMEDIATION[run.state], f"{run.state} → {after}"
         is_over = after in (R.VERIFIED, R.UNDONE, R.FAILED, R.REFUSED)
         self.runs[run_id] = replace(
             run,

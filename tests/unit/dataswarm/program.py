@@ -14,7 +14,7 @@ from typer.testing import CliRunner, Result
 
 from config.assets import Asset
 from dataswarm import cli
-from memory import approvals, escalations, incidents, ledger, remediations
+from memory import approvals, escalations, incidents, kinds, ledger, remediations
 from memory.database import Database
 from memory.records import (
     DecisionKind,
@@ -79,6 +79,12 @@ def write_config(program: Program, **sections: Any) -> None:
     """Add sections to the program's configuration."""
     data = json.loads(program.config.read_text(encoding="utf-8"))
     program.config.write_text(json.dumps({**data, **sections}), encoding="utf-8")
+
+
+async def declare(database: Database, *names: str) -> None:
+    """Declare kinds of tasks, `agent/kind` each, as enlisting an agent does."""
+    async with database.transaction() as tx:
+        await kinds.declare(tx, [kinds.Kind(agent, kind) for agent, kind in (name.split("/") for name in names)])
 
 
 @dataclass(frozen=True)
@@ -195,6 +201,7 @@ async def handed_over(database: Database) -> Told:
 async def remedied(database: Database) -> Told:
     """The same, the remedy applied and verified."""
     told = await an_incident(database)
+    await declare(database, "incident-response/undo")
     await advance(database, told.remediation, (RemediationState.APPROVED, RemediationState.APPLIED))
     await advance(database, told.remediation, (RemediationState.VERIFIED,))
     return told

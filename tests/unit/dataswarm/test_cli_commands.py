@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+import psycopg
 import pytest
 
 from config.assets import Asset
@@ -15,6 +16,7 @@ from dataswarm.demo import play
 from dataswarm.demo.faults.catalogue import CATALOGUE
 from memory import incidents, knowledge, presence, remediations, tasks
 from memory.database import Database
+from memory.figures import Figures, Spread
 from memory.records import NewTask, RemediationState, Sensitivity
 from tests.memory.stage import ORDERS
 from tests.unit.dataswarm.program import (
@@ -23,6 +25,7 @@ from tests.unit.dataswarm.program import (
     advance,
     an_incident,
     asking,
+    declare,
     handed_over,
     program,
     remedied,
@@ -220,9 +223,11 @@ def test_cap(program: Program) -> None:
     assert [c["scope"] for c in program.json("status")["caps"]] == ["asset:warehouse://shop/finance.*"]
 
 
-async def _a_dead_task(database: Database) -> int:
+async def _a_dead_task(database: Database, key: str | None = None) -> int:
+    await declare(database, "pipeline-health/investigate")
     async with database.transaction() as tx:
-        [number] = await tasks.enqueue(tx, [NewTask("pipeline-health", "investigate", ORDERS, max_attempts=1)])
+        new = NewTask("pipeline-health", "investigate", ORDERS, max_attempts=1, key=key)
+        [number] = await tasks.enqueue(tx, [new])
     assert number is not None
     [task] = await tasks.claim(database, ["pipeline-health"], limit=1, worker=uuid4(), lease_seconds=30)
     async with database.transaction() as tx:
@@ -237,13 +242,104 @@ def test_tasks(program: Program) -> None:
     assert "source: broken" in program("tasks", "list", "--state", "failed").output
     assert program.json("tasks", "list")["tasks"] == []
     refused(program, "tasks", "cancel", number, says="failed already")
-    assert program.json("tasks", "retry", number)["state"] == "ready"
+    assert program.json("tasks", "retry", number)["retried"] == [int(number)]
     refused(program, "tasks", "retry", number, says="only one that failed for good")
     shown = program.json("tasks", "show", number)
     assert "token" not in shown
     assert "investigate" in program("tasks", "show", number).output
     assert "is cancelled" in program("tasks", "cancel", number).output
     refused(program, "tasks", "retry", "999", says="no task 999")
+    refused(program, "tasks", "retry", says="--all")
+    refused(program, "tasks", "retry", number, "--all", says="--all")
+    refused(program, "tasks", "retry", number, "--kind", "investigate", says="go with --all")
+
+
+def test_tasks_are_found_by_what_they_are(program: Program) -> None:
+    """By agent, kind, subject and time; where nothing fits, the name that was probably meant."""
+    number = program.seed(_a_dead_task)
+    failed = ("tasks", "list", "--state", "failed")
+    for fits in (
+        ("--agent", "pipeline-health"),
+        ("--kind", "investigate"),
+        ("--subject", str(ORDERS)),
+        ("--subject", "warehouse://shop/*"),
+        ("--since", "1h"),
+    ):
+        assert [t["id"] for t in program.json(*failed, *fits)["tasks"]] == [number], fits
+    for misses in (("--kind", "sense"), ("--subject", "warehouse://other/*"), ("--since", "2999-01-01")):
+        assert program.json(*failed, *misses)["tasks"] == [], misses
+    assert "did you mean 'pipeline-health'?" in program(*failed, "--agent", "pipeline-helth").output
+    assert "waiting, running or dead are investigate" in program(*failed, "--kind", "investigat").output
+    refused(program, *failed, "--since", "yesterday", says="not a time")
+
+
+def test_all_dead_letters_are_tried_again(program: Program) -> None:
+    """Of a kind; one whose key a living task has stays dead, and that is said with exit status 1."""
+
+    async def seed(database: Database) -> list[int]:
+        dead = [await _a_dead_task(database, key) for key in (None, None, "k")]
+        async with database.transaction() as tx:
+            await tasks.enqueue(tx, [NewTask("pipeline-health", "investigate", ORDERS, key="k")])
+        return dead
+
+    one, two, keyed = program.seed(seed)
+    assert "no task that failed" in program("tasks", "retry", "--all", "--kind", "sense").output
+    result = program("tasks", "retry", "--all", "--kind", "investigate", "--json")
+    assert result.exit_code == 1
+    done = json.loads(result.stdout)
+    assert done["retried"] == [one, two]
+    assert [left["task_id"] for left in done["left"]] == [keyed]
+    assert "a living task has the key" in done["left"][0]["why"]
+    several = program("tasks", "cancel", str(one), str(two), "999")
+    assert several.exit_code == 1
+    assert f"task {one} is cancelled (it was ready)" in several.output
+    assert "left as it is: there is no task 999" in several.output
+
+
+def test_what_becomes_of_a_running_task_is_said(program: Program) -> None:
+    """Who stops it, until when its subject stays taken, and where to see what it did outside."""
+
+    async def seed(database: Database) -> int:
+        await declare(database, "pipeline-health/investigate")
+        async with database.transaction() as tx:
+            await tasks.enqueue(tx, [NewTask("pipeline-health", "investigate", ORDERS)] * 2)
+        claimed = await tasks.claim(database, ["pipeline-health"], limit=2, worker=uuid4(), lease_seconds=30)
+        return claimed[0].id
+
+    number = program.seed(seed)
+    said = program("tasks", "cancel", str(number)).output
+    for word in ("it was running", "can write nothing more", f"dataswarm tasks show {number}", "stays taken until"):
+        assert word in said
+    [done] = program.json("tasks", "cancel", str(number + 1))["cancelled"]
+    assert (done["was"], bool(done["worker"]), bool(done["lease_until"])) == ("leased", True, True)
+
+
+def test_status_shows_coordination(program: Program, owner_url: str) -> None:
+    """Figures of the processes that report, a deaf one with what to do, and who pins old rows."""
+    claim = Spread()
+    claim.observe(0.002, 9)
+
+    async def seed(database: Database) -> None:
+        async with database.transaction() as tx:
+            for pid, figures in (
+                (1, Figures(listening=True, gaps=2, claim=claim)),
+                (2, Figures(retried=3, claim=claim)),
+            ):
+                await presence.beat(tx, uuid4(), "h", pid, "1", "c0ffee", ["x"], figures.to_json())
+            await presence.beat(tx, uuid4(), "h", 3, "0", "c0ffee", ["x"])  # an older release counts nothing
+
+    program.seed(seed)
+    with psycopg.connect(owner_url, application_name="forgotten") as forgotten:
+        forgotten.execute("SELECT pg_current_xact_id()")
+        found = program.json("status")["coordination"]
+        said = program("status").output
+    assert found["claim_seconds"] == {"number": 18, "p50": 0.0025, "p99": 0.0025}
+    assert (found["gaps"], found["retried"], found["deaf"]) == (2, 3, ["h:2"])
+    assert "forgotten" in [pin["name"] for pin in found["pinned"]]
+    assert found["partitions"]["events"] >= 0
+    assert found["troubles"] == []
+    for word in ("No notification reaches h:2", "database.listen_url", "2.5 ms", "retries 3", "NOTIFY gaps 2"):
+        assert word in said
 
 
 def test_events_tail(program: Program) -> None:
@@ -253,6 +349,10 @@ def test_events_tail(program: Program) -> None:
     assert "observation.schema.column_renamed" in said
     found = program.json("events", "tail", "--topic", "incident.*")["events"]
     assert [(e["topic"], e["reference"]) for e in found] == [("incident.open", f"incident:{told.incident}")]
+    assert program.json("events", "tail", "--since", "1h", "--agent", "anybody")["events"]
+    assert program.json("events", "tail", "--since", "2999-01-01T00:00+00:00")["events"] == []
+    assert "no such events" in program("events", "tail", "--topic", "nothing.*").output
+    refused(program, "events", "tail", "--since", "soon", says="not a time")
 
 
 def test_memory(program: Program) -> None:

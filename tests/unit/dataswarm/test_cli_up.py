@@ -11,14 +11,16 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import cast
+from typing import Any, cast
 
 import pytest
 
 from config.errors import SetupError
+from config.settings import Settings
 from dataswarm import serving
-from dataswarm.app import App
+from dataswarm.app import Addresses, App
 from dataswarm.commands import running as up
+from memory import migrate
 from tests.unit.dataswarm.program import Program, program, write_config
 
 __all__ = ["program"]
@@ -79,6 +81,40 @@ def test_an_unknown_agent_is_refused(program: Program) -> None:
         assert process.returncode == 2
     assert "schema-drfit" in said
     assert "Traceback" not in said
+
+
+def test_pending_migrations_are_refused_unless_told(program: Program, server: Any, empty_name: str) -> None:
+    """Exit status 2, each named, and nothing applied; with `--migrate` they are applied and it works."""
+    owner, worker = (server.url_for(database=empty_name, user=user) for user in ("postgres", "dataswarm_worker"))
+    write_config(program, http={"port": 0}, runtime={"drain_seconds": 1})
+    write_config(program, database={"url": worker, "migrate_url": owner, "directory": str(program.config.parent)})
+    with running(program) as process:
+        _, said = process.communicate(timeout=PATIENCE)
+        assert process.returncode == 2
+    assert all(str(migration) in said for migration in migrate.shipped())
+    assert "--migrate" in said
+    assert len(asyncio.run(migrate.pending(owner))) == len(migrate.shipped())
+    with running(program, "--migrate", "--only", "schema-drift") as process:
+        until(process, "swarm.up")
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(PATIENCE) == 0
+    assert asyncio.run(migrate.pending(owner)) == []
+
+
+@pytest.mark.parametrize("is_embedded", [True, False])
+async def test_an_embedded_database_is_migrated_by_itself(
+    is_embedded: bool, server: Any, empty_name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody else uses it, so nothing can go wrong; one that is configured waits to be told."""
+    owner, worker = (server.url_for(database=empty_name, user=user) for user in ("postgres", "dataswarm_worker"))
+    where = Addresses(worker, worker, owner, server if is_embedded else None)
+    monkeypatch.setattr("dataswarm.app.addresses", lambda _: where)
+    if is_embedded:
+        await (await App.open(Settings())).close()
+        assert await migrate.pending(owner) == []
+    else:
+        with pytest.raises(SetupError, match="lacks"):
+            await App.open(Settings())
 
 
 @pytest.mark.parametrize("second", [signal.SIGTERM, signal.SIGINT])

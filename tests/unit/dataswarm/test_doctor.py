@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
+import psycopg
 import pytest
 from pydantic import BaseModel, ConfigDict
 
@@ -15,6 +16,7 @@ from config.errors import SetupError
 from dataswarm import doctor
 from dataswarm.members import Installed, installed
 from integrations.base import Finding
+from memory.listener import Listener
 from tests.unit.dataswarm.program import Program, program, write_config
 
 __all__ = ["program"]
@@ -97,6 +99,8 @@ def test_a_sound_installation(program: Program) -> None:
     assert result.exit_code == 0, result.output
     for word in ("all is well", "pgvector", "PostgreSQL 1", "migrations are applied", "patch-model", "rules alone"):
         assert word in result.output
+    for word in ("notifications come through", "nobody keeps old rows", "partitions are made"):
+        assert word in result.output
     assert "agents.schema-drift.enabled is false" in result.output
     found = json.loads(program("doctor", "--json").stdout)
     assert found["ok"] is True
@@ -134,6 +138,46 @@ def test_pending_migrations(program: Program, server: Any, empty_name: str) -> N
     assert result.exit_code == 1
     assert "pending: 0001" in result.output
     assert "dataswarm migrate" in result.output
+
+
+def test_notifications_that_do_not_come_through(program: Program, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is broken, for polling does the work; what to set is said."""
+
+    async def deaf(_: Listener) -> bool:
+        return False
+
+    monkeypatch.setattr(Listener, "comes_through", deaf)
+    result = program("doctor")
+    assert result.exit_code == 0, result.output
+    assert "works by polling" in result.output
+    assert "database.listen_url" in result.output
+
+
+def test_whoever_pins_old_rows_is_named(program: Program, owner_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With pid, name and age, as the owner sees them; wrong as soon as it is old."""
+    monkeypatch.setattr("memory.health.OLD_SECONDS", -1.0)
+    with psycopg.connect(owner_url, application_name="forgotten") as forgotten:
+        forgotten.execute("SELECT pg_current_xact_id()")
+        pid = forgotten.info.backend_pid
+        result = program("doctor")
+    assert result.exit_code == 1
+    assert f"'forgotten' (pid {pid})" in result.output
+    assert " s and " in result.output
+
+
+def test_without_an_owner_the_working_role_looks(
+    program: Program, owner_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It sees pid and name, and how many transactions, if not since when."""
+    data = json.loads(program.config.read_text(encoding="utf-8"))
+    del data["database"]["migrate_url"]
+    program.config.write_text(json.dumps(data), encoding="utf-8")
+    monkeypatch.setattr("memory.health.OLD_TRANSACTIONS", -1)
+    with psycopg.connect(owner_url, application_name="forgotten") as forgotten:
+        forgotten.execute("SELECT pg_current_xact_id()")
+        result = program("doctor")
+    assert "'forgotten'" in result.output
+    assert "transactions" in result.output
 
 
 def test_a_model_that_cannot_be_used(program: Program) -> None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
+import psycopg
 import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as open_metrics
 from prometheus_client.parser import text_string_to_metric_families as plain_text
@@ -14,10 +16,12 @@ from prometheus_client.parser import text_string_to_metric_families as plain_tex
 from agents.reasoning import Spent
 from config.assets import Asset
 from config.errors import SwarmError
+from dataswarm import metrics as shown_by
 from dataswarm.metrics import STALE_SECONDS, Local, Metrics
-from memory import controls, escalations, presence, tasks
+from memory import bus, controls, escalations, kinds, presence, tasks
 from memory.database import Database
-from memory.records import NewTask, RemediationState, Sensitivity
+from memory.figures import Figures, Spread
+from memory.records import NewTask, Reference, RemediationState, Sensitivity
 from tests.memory.stage import advanced, opened, proposed
 
 ORDERS = Asset.parse("warehouse://shop/raw.orders")
@@ -63,6 +67,7 @@ async def test_rows_become_samples(db: Database) -> None:
         remedy = await proposed(tx, incident)
         await advanced(tx, remedy, RemediationState.APPROVED, RemediationState.APPLIED, RemediationState.VERIFIED)
         await escalations.escalate(tx, incident.id, "no_playbook: nothing treats it", {})
+        await kinds.declare(tx, [kinds.Kind("schema-drift", "sense"), kinds.Kind("pipeline-health", "sense")])
         await tasks.enqueue(tx, [NewTask("schema-drift", "sense", ORDERS), NewTask("pipeline-health", "sense", ORDERS)])
         await tasks.enqueue(tx, [NewTask("schema-drift", "sense", ORDERS, delay_seconds=3600)])
         await presence.enlist(tx, "schema-drift", [], Sensitivity.INTERNAL)
@@ -86,6 +91,9 @@ async def test_rows_become_samples(db: Database) -> None:
         ("dataswarm_agent_wanted", (("agent", "pipeline-health"),)): 1,
         ("dataswarm_processes", (("config", "c0ffee"),)): 1,
         ("dataswarm_kill_switch_on", ()): 1,
+        ("dataswarm_events_skipped_total", (("agent", "schema-drift"),)): 0,
+        ("dataswarm_pinned_xmin_age_transactions", (("kind", "prepared"),)): 0,
+        ("dataswarm_table_dead_rows", (("table", "keys"),)): 0,
         ("dataswarm_build_info", (("source", "demo"), ("version", "1.2.3"))): 1,
         ("dataswarm_incident_detect_seconds_count", ()): 1,
         ("dataswarm_incident_detect_seconds_bucket", (("le", "+Inf"),)): 1,
@@ -95,6 +103,29 @@ async def test_rows_become_samples(db: Database) -> None:
     assert {"dataswarm_task_oldest_seconds", "dataswarm_bus_lag_events", "dataswarm_agent_heartbeat_age_seconds"} <= (
         names(metrics)
     )
+
+
+async def test_whoever_pins_old_rows_is_a_figure_and_a_line_of_the_log(
+    db: Database, owner_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of its kind, in transactions and seconds; told once while it lasts, and gone with it."""
+    metrics = Metrics(db)
+    told: list[str] = []
+    monkeypatch.setattr(shown_by.log, "warning", lambda _, **about: told.append(about["hint"]))
+    with psycopg.connect(owner_url) as forgotten:
+        forgotten.execute("SELECT pg_current_xact_id()")
+        async with db.transaction() as tx:
+            await bus.publish(tx, "observation.x", ORDERS, Reference("observation", 1))
+        db.clock = lambda: datetime.now(UTC) + timedelta(hours=1)
+        await metrics.refresh()
+        assert value(metrics, "dataswarm_pinned_xmin_age_seconds", kind="transaction") == pytest.approx(3600, abs=60)
+        assert (value(metrics, "dataswarm_pinned_xmin_age_transactions", kind="transaction") or 0) >= 1
+        metrics._tell_troubles()
+        metrics._tell_troubles()
+    assert len(told) == 1
+    assert "pg_terminate_backend" in told[0]
+    await metrics.refresh()
+    assert value(metrics, "dataswarm_pinned_xmin_age_seconds", kind="transaction") == 0
 
 
 async def test_two_replicas_show_the_same_rows(db: Database) -> None:
@@ -192,6 +223,25 @@ def test_this_process_shows_itself(unused: Callable[[], Database]) -> None:
     assert value(metrics, "dataswarm_tasks_running") == 2
     assert value(metrics, "dataswarm_leases_lost_total") == 1
     assert value(metrics, "dataswarm_config_problem") == 1
+
+
+def test_what_this_process_counts_is_shown(unused: Callable[[], Database]) -> None:
+    """Catch-ups, retries and the like; claim and pickup as cumulative buckets."""
+    claim = Spread()
+    claim.observe(0.002, 2)
+    claim.observe(100.0)
+    metrics = Metrics(unused())
+    metrics.local = lambda: Local(
+        "p1", True, True, 3, 2, 1, False, "c0ffee", Figures(catch_ups=4, retried=5, agent_leases_lost=6, claim=claim)
+    )
+    assert value(metrics, "dataswarm_listener_catch_ups_total") == 4
+    assert value(metrics, "dataswarm_task_retries_total") == 5
+    assert value(metrics, "dataswarm_agent_leases_lost_total") == 6
+    assert value(metrics, "dataswarm_task_claim_seconds_bucket", le="0.001") == 0
+    assert value(metrics, "dataswarm_task_claim_seconds_bucket", le="0.0025") == 2
+    assert value(metrics, "dataswarm_task_claim_seconds_bucket", le="+Inf") == 3
+    assert value(metrics, "dataswarm_task_claim_seconds_sum") == pytest.approx(100.004)
+    assert value(metrics, "dataswarm_task_pickup_seconds_count") == 0
 
 
 async def test_both_formats_can_be_read(db: Database) -> None:

@@ -8,7 +8,7 @@ from uuid import uuid4
 from config.assets import Asset
 from config.settings import RuntimeSettings, Settings
 from dataswarm import listings, views
-from memory import effects, knowledge, ledger, presence, remediations, tasks
+from memory import effects, kinds, knowledge, ledger, presence, remediations, tasks
 from memory.database import Database
 from memory.records import (
     DecisionKind,
@@ -21,6 +21,7 @@ from memory.records import (
     Sensitivity,
     TaskState,
 )
+from tests.memory.sealing import sealing
 from tests.memory.stage import ORDERS
 from tests.unit.dataswarm.program import an_incident, asking, handed_over
 
@@ -90,6 +91,7 @@ async def test_policy_trails_stand_with_their_remedy(db: Database) -> None:
                 incident_id=told.incident,
             ),
         )
+        await kinds.declare(tx, [kinds.Kind("incident-response", "remediate")])
         [number] = await tasks.enqueue(tx, [NewTask("incident-response", "remediate", ORDERS)])
         assert number is not None
     [task] = await tasks.claim(db, ["incident-response"], limit=1, worker=uuid4(), lease_seconds=30)
@@ -127,6 +129,7 @@ async def test_policy_trails_stand_with_their_remedy(db: Database) -> None:
 
 async def test_what_is_confidential_is_not_shown(db: Database) -> None:
     """A row above `internal` is named at most, its words are nowhere."""
+    sealing(db)
     told = await asking(db)
     async with db.transaction(clearance=Sensitivity.CONFIDENTIAL) as tx:
         seen = NewObservation("rows.sampled", ORDERS, payload={"v": SECRET}, sensitivity=Sensitivity.CONFIDENTIAL)

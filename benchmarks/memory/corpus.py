@@ -1,0 +1,107 @@
+"""What everybody remembers and asks: the same texts, vectors and questions for all, from a seed.
+
+Standard library alone: peers import this file in environments of their own. Words follow Zipf's law around topics, and
+vectors gather around the centres of the same topics, as sentences about the same things do.
+"""
+
+from __future__ import annotations
+
+import itertools
+import operator
+import random
+from bisect import bisect
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+DIMENSIONS = 384
+TOPICS = 400
+WORDS = 30_000
+# Who wrote an item: the shares that filtered searches are measured at; the rest is by somebody else.
+SHARES = {"one-in-1000": 0.001, "one-in-100": 0.01, "one-in-20": 0.05, "one-in-5": 0.2}
+REST = "everybody-else"
+_SYLLABLES = [first + second for first in "bcdfgklmnprstvz" for second in "aeiou"]
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One thing to remember."""
+
+    number: int
+    agent: str
+    asset: str
+    text: str
+    vector: list[float]
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """One thing to ask, in words and as a vector."""
+
+    words: str
+    vector: list[float]
+
+
+class Corpus:
+    """Items and questions; the same seed gives the same ones everywhere."""
+
+    def __init__(self, seed: int = 7) -> None:
+        rng = random.Random(seed)
+        found: dict[str, None] = {}
+        while len(found) < WORDS:
+            found["".join(rng.choice(_SYLLABLES) for _ in range(rng.choice((2, 2, 3, 3, 4))))] = None
+        self._words = list(found)
+        self._common = list(itertools.accumulate(1 / (rank + 2.7) for rank in range(WORDS)))
+        self._topics = [[rng.randrange(200, WORDS) for _ in range(60)] for _ in range(TOPICS)]
+        # As in real vectors, few directions matter: a point is a sum of steps in blocks of a few directions each.
+        blocks = [[[rng.gauss(0, 1) for _ in range(DIMENSIONS)] for _ in range(6)] for _ in range(4)]
+        self._steps = [[_mixed(rng, block, 0.6) for _ in range(500)] for block in blocks]
+        every = [direction for block in blocks for direction in block]
+        self._centres = [_mixed(rng, every, 1.0) for _ in range(TOPICS)]
+
+    def items(self, count: int, *, start: int = 0) -> Iterator[Item]:
+        """So many items from a number on; an item depends on its number alone."""
+        for number in range(start, start + count):
+            rng = random.Random(number)
+            topic = rng.randrange(TOPICS)
+            draw, agent = rng.random(), REST
+            for name, share in SHARES.items():
+                if draw < share:
+                    agent = name
+                    break
+                draw -= share
+            yield Item(
+                number,
+                agent,
+                f"warehouse://shop/raw.t{rng.randrange(2000)}",
+                self._text(rng, topic, rng.randrange(25, 60), 0.3),
+                self._vector(rng, topic),
+            )
+
+    def questions(self, count: int) -> list[Question]:
+        """So many questions."""
+        found = []
+        for number in range(count):
+            rng = random.Random(f"question {number}")
+            topic = rng.randrange(TOPICS)
+            found.append(Question(self._text(rng, topic, rng.randrange(4, 10), 0.5), self._vector(rng, topic)))
+        return found
+
+    def _text(self, rng: random.Random, topic: int, length: int, on_topic: float) -> str:
+        return " ".join(
+            self._words[
+                rng.choice(self._topics[topic])
+                if rng.random() < on_topic
+                else bisect(self._common, rng.random() * self._common[-1])
+            ]
+            for _ in range(length)
+        )
+
+    def _vector(self, rng: random.Random, topic: int) -> list[float]:
+        steps = [rng.choice(block) for block in self._steps]
+        return [round(sum(figures), 4) for figures in zip(self._centres[topic], *steps, strict=True)]
+
+
+def _mixed(rng: random.Random, directions: list[list[float]], size: float) -> list[float]:
+    """A random mixture of directions."""
+    much = [rng.gauss(0, size) for _ in directions]
+    return [sum(map(operator.mul, much, figures)) for figures in zip(*directions, strict=True)]

@@ -1,0 +1,94 @@
+"""Results of tasks, written many at once: what arrives while a commit is in flight rides the next one."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+
+from config.errors import SwarmError, TransientError
+from memory import tasks
+from memory.database import Database
+from memory.records import Task
+
+_log = logging.getLogger(__name__)
+AT_ONCE = 500
+RETRY_SECONDS = 0.2
+Result = tuple[Task, str | None]
+
+
+class Finishing:
+    """Completes tasks of one worker.
+
+    Args:
+        db: the swarm's database.
+        settled: told which tasks were finished, and which had lost their lease and were left untouched.
+        spoilt: told of a task whose result the database refused.
+    """
+
+    def __init__(
+        self,
+        db: Database,
+        settled: Callable[[list[Task], list[Task]], None],
+        spoilt: Callable[[Task, Exception], Awaitable[None]],
+    ) -> None:
+        self._db = db
+        self._settled = settled
+        self._spoilt = spoilt
+        self._results: list[Result] = []
+        self._arrived = asyncio.Event()
+        self._landed = asyncio.Event()
+        self._landed.set()
+
+    @property
+    def waiting(self) -> int:
+        """How many results are not written yet."""
+        return len(self._results)
+
+    def add(self, task: Task, result: str | None) -> None:
+        """Finish this task with a result, JSON text."""
+        if not self._results:
+            self._arrived.set()
+            self._landed.clear()
+        self._results.append((task, result))
+
+    async def land(self, seconds: float = 10.0) -> None:
+        """Wait until all is written, at most so long: what is not will be done again by others."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self._landed.wait()
+        except TimeoutError:
+            _log.warning("results could not be written; their leases run out", extra={"tasks": len(self._results)})
+
+    async def run(self) -> None:
+        """For ever."""
+        while True:
+            await self._arrived.wait()
+            batch = self._results[:AT_ONCE]
+            try:
+                await self._write(batch)
+            except TransientError as error:
+                # Fenced by tokens: what was written after all is told as lost, and stays written.
+                _log.warning("results could not be written and are tried again", extra={"problem": error.message})
+                await asyncio.sleep(RETRY_SECONDS)
+                continue
+            del self._results[: len(batch)]
+            if not self._results:
+                self._arrived.clear()
+                self._landed.set()
+
+    async def _write(self, batch: list[Result]) -> None:
+        try:
+            async with self._db.transaction() as tx:
+                kept = await tasks.succeed_encoded(tx, batch)
+        except TransientError:
+            raise
+        except SwarmError as error:
+            if len(batch) == 1:
+                await self._spoilt(batch[0][0], error)
+                return
+            for one in batch:  # one of them cannot be written: let it fail alone
+                await self._write([one])
+            return
+        lost = [task for task, _ in batch if task.id not in kept] if len(kept) < len(batch) else []
+        self._settled([task for task, _ in batch if task.id in kept], lost)
