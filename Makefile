@@ -33,6 +33,12 @@ chaos: env ## 10,000 tasks, 100 kills and everything else that breaks (minutes; 
 properties: env ## the state machines with fifty times the examples, other ones each time
 	@PROPERTIES_TIMES=$${PROPERTIES_TIMES:-50} $(BIN)/python -m pytest --timeout 3600 tests/properties $(ARGS)
 
+plans: env ## the guards of query plans with a million rows (minutes)
+	@DATASWARM_PLAN_ROWS=$${DATASWARM_PLAN_ROWS:-1000000} $(BIN)/python -m pytest --timeout 1800 tests/plans $(ARGS)
+
+bench: env ## measure against the real peers (ARGS="coordination --quick"; see benchmarks/README.md)
+	@$(BIN)/python -m benchmarks $(or $(ARGS),coordination)
+
 check: env ## lint, strict types, import contracts, lock
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
 	@$(BIN)/mypy
@@ -42,9 +48,9 @@ format: env ## put the code in its one form
 	@$(BIN)/ruff check --fix-only --quiet . ; $(BIN)/ruff format .
 
 lock: ## pin every dependency by hash into requirements.lock
-	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate --no-header --extra model --extra demo --extra sql --extra duckdb --extra mysql --group dev pyproject.toml -o requirements.lock
+	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate --no-header --extra model --extra demo --group dev pyproject.toml -o requirements.lock
 
 clean: ## remove .venv and caches
 	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis dist build *.egg-info
 
-.PHONY: help env demo test chaos properties check format lock clean
+.PHONY: help env demo test chaos properties plans bench check format lock clean

@@ -1,4 +1,4 @@
-"""Which agents and playbooks there are, found through entry points: built-ins by the same door as third parties.
+"""Which agents and playbooks there are: entry points, built-ins among them, each measured when it is loaded.
 
 A misfit is refused at start, naming what is missing; the others go on.
 """
@@ -6,74 +6,52 @@ A misfit is refused at start, naming what is missing; the others go on.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from importlib.metadata import EntryPoint, entry_points
-from typing import Any
+from collections.abc import Iterable
+from importlib.metadata import EntryPoint
+from typing import Any, TypeGuard
 
 from agents.base import Agent
 from agents.playbook import Playbook
+from config.entry_points import Found, find, named_so, options_of, written_out
 
 AGENTS = "dataswarm.agents"
 PLAYBOOKS = "dataswarm.playbooks"
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
-    """What an entry-point group gave: classes by name, and misfits by name with the reason."""
-
-    known: Mapping[str, type[Any]]
-    refused: Mapping[str, str] = field(default_factory=dict)
-    origin: Mapping[str, str] = field(default_factory=dict)
+def agents(points: Iterable[EntryPoint] | None = None) -> Found:
+    """All agents installed here; `points` stands in for the entry points in tests."""
+    return find(AGENTS, agent_misfits, points)
 
 
-def agents() -> Found:
-    """All agents installed here."""
-    return _find(AGENTS, Agent, _misfit_agent)
+def playbooks(points: Iterable[EntryPoint] | None = None) -> Found:
+    """All playbooks installed here; `points` stands in for the entry points in tests."""
+    return find(PLAYBOOKS, playbook_misfits, points)
 
 
-def playbooks() -> Found:
-    """All playbooks installed here."""
-    return _find(PLAYBOOKS, Playbook, _misfit_playbook)
+def agent_misfits(candidate: object, name: str) -> list[str]:
+    """Why something is no agent of that name; empty where it is one."""
+    if not _is_a(candidate, Agent):
+        return [f"{candidate!r} is no subclass of Agent"]
+    declared = (
+        ("senses", candidate.senses, "sense"),
+        ("watches", candidate.watches, "consider"),
+        ("acts", candidate.acts, "act"),
+    )
+    unwritten = [
+        f"it lacks `{method}`, though it declares `{member}`"
+        for member, values, method in declared
+        if values and getattr(candidate, method) is getattr(Agent, method)
+    ]
+    return [*named_so(candidate, name), *options_of(candidate), *written_out(candidate), *unwritten]
 
 
-def _find(group: str, base: type[Any], misfit: Callable[[type[Any]], str]) -> Found:
-    known: dict[str, type[Any]] = {}
-    refused: dict[str, str] = {}
-    origin: dict[str, str] = {}
-    for point in sorted(entry_points(group=group), key=lambda p: p.name):
-        origin[point.name] = _origin(point)
-        try:
-            cls = point.load()
-        except Exception as error:  # noqa: BLE001 - somebody else's module may raise anything; the others go on
-            refused[point.name] = f"cannot be imported from {point.value}: {type(error).__name__}: {error}"
-            continue
-        if not (inspect.isclass(cls) and issubclass(cls, base)):
-            refused[point.name] = f"{point.value} is not a subclass of {base.__name__}"
-        elif reason := misfit(cls):
-            refused[point.name] = reason
-        elif cls.name != point.name:
-            refused[point.name] = f"{point.value} calls itself {cls.name!r}; name and entry point must agree"
-        else:
-            known[point.name] = cls
-    return Found(known, refused, origin)
+def playbook_misfits(candidate: object, name: str) -> list[str]:
+    """Why something is no playbook of that name; empty where it is one."""
+    if not _is_a(candidate, Playbook):
+        return [f"{candidate!r} is no subclass of Playbook"]
+    causes = [] if getattr(candidate, "causes", ()) else ["it has no `causes`, the cause classes it treats"]
+    return [*named_so(candidate, name), *options_of(candidate), *written_out(candidate), *causes]
 
 
-def _origin(point: EntryPoint) -> str:
-    distribution = f"{point.dist.name} {point.dist.version}" if point.dist else "unknown distribution"
-    return f"{point.value} ({distribution})"
-
-
-def _misfit_agent(cls: type[Agent]) -> str:
-    if not isinstance(getattr(cls, "name", None), str):
-        return "missing member: name"
-    for needed, because in ((cls.senses, "sense"), (cls.watches, "consider"), (cls.acts, "act")):
-        if needed and getattr(cls, because) is getattr(Agent, because):
-            return f"missing member: {because} (declared, not written)"
-    return ""
-
-
-def _misfit_playbook(cls: type[Playbook]) -> str:
-    missing = [m for m in ("name", "causes") if not hasattr(cls, m)]
-    missing += [m for m in ("check", "apply", "verify", "undo") if getattr(cls, m) is getattr(Playbook, m)]
-    return f"missing member: {', '.join(missing)}" if missing else ""
+def _is_a(candidate: object, base: type[Any]) -> TypeGuard[type[Any]]:
+    return inspect.isclass(candidate) and issubclass(candidate, base)

@@ -1,7 +1,7 @@
 """Which kinds of integrations there are: entry points of the group `dataswarm.integrations`, built-ins among them.
 
-Every class is measured against the protocols when it is loaded. One that does not fit, or whose module breaks, is
-refused with the reason; the others go on, and the reason is raised when somebody configures that kind.
+Every class is measured against the protocols when it is loaded. Why one was refused is raised when somebody configures
+that kind.
 """
 
 from __future__ import annotations
@@ -10,12 +10,12 @@ import difflib
 import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from importlib.metadata import EntryPoint, entry_points
-from types import MappingProxyType
+from importlib.metadata import EntryPoint
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
+from config.entry_points import find, named_so, options_of
 from config.errors import SetupError, UsageError
 from integrations.base import Channel, Integration, LineageSource, Orchestrator, Repository, Warehouse
 
@@ -84,45 +84,16 @@ class Registry:
 
 def discover(points: Iterable[EntryPoint] | None = None) -> Registry:
     """Load everything that is installed; `points` stands in for the entry points in tests."""
-    kinds: dict[str, type[Integration]] = {}
-    origins: dict[str, str] = {}
-    refused: list[Refused] = []
-    for point in sorted(entry_points(group=GROUP) if points is None else points, key=_order):
-        origin = f"{point.dist.name} {point.dist.version}, {point.value}" if point.dist else point.value
-        if origins.get(point.name) == origin:
-            continue  # the same distribution seen twice (an editable install on the path)
-        try:
-            reason = f"{point.name!r} is {origins[point.name]} already" if point.name in kinds else ""
-            loaded = point.load()
-            reason = reason or "; ".join(misfits(loaded, point.name))
-        except Exception as error:  # noqa: BLE001 - somebody else's module may raise anything; the others go on
-            refused.append(Refused(point.name, origin, f"it cannot be loaded: {type(error).__name__}: {error}"))
-            continue
-        if reason:
-            refused.append(Refused(point.name, origin, reason))
-        else:
-            kinds[point.name] = loaded
-            origins[point.name] = origin
-    return Registry(MappingProxyType(kinds), MappingProxyType(origins), tuple(refused))
-
-
-def _order(point: EntryPoint) -> tuple[str, bool, str]:
-    """By name; where two claim one, our own comes first and keeps it."""
-    return point.name, point.dist is None or point.dist.name != "dataswarm", point.value
+    found = find(GROUP, misfits, points)
+    refused = tuple(Refused(kind, found.origin[kind], reason) for kind, reason in found.refused.items())
+    return Registry(found.known, found.origin, refused)
 
 
 def misfits(candidate: object, kind: str) -> list[str]:
     """Why a class is no integration, naming each missing or wrong member; empty where it fits."""
     if not inspect.isclass(candidate):
         return [f"{candidate!r} is no class"]
-    reasons = []
-    if getattr(candidate, "kind", None) != kind:
-        reasons.append(f"its `kind` is {getattr(candidate, 'kind', None)!r}, the entry point is {kind!r}")
-    options = getattr(candidate, "Options", None)
-    if not (inspect.isclass(options) and issubclass(options, BaseModel)):
-        reasons.append("it has no `Options`, a pydantic model")
-    elif options.model_config.get("extra") != "forbid":
-        reasons.append('its `Options` take any key; set model_config = ConfigDict(extra="forbid")')
+    reasons = [*named_so(candidate, kind, member="kind"), *options_of(candidate)]
     parameters = list(inspect.signature(candidate.__init__).parameters)[1:3]
     if parameters != ["name", "options"]:
         reasons.append("its `__init__` does not take (name, options)")
