@@ -45,7 +45,7 @@ def setup(settings: LoggingSettings, *, demo: bool = False, stream: TextIO | Non
     handler = _Handler(out)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=shared,
+            foreign_pre_chain=[*shared, structlog.stdlib.ExtraAdder()],  # logging's `extra=`: memory and libraries
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *_rendering(is_json, out.isatty())],
         )
     )

@@ -57,8 +57,8 @@ class Heartbeat:
         lease_seconds: how long a lease lasts; a third of it between beats.
         loop_grace_seconds: how long the loop may be silent before leases are given up; None: two leases.
         on_lost: called in the loop with the id of a task that is no longer ours: cancel its handler.
-        on_hung: called once, in the heartbeat's thread, when leases are given up because the loop does not tick
-            (`end_process`, say).
+        on_hung: called once, in the heartbeat's thread, when leases were given up because the loop does not tick, and
+            it still does not a beat later (`end_process`, say).
 
     Attributes:
         beats, lost: how many, for metrics.
@@ -83,10 +83,14 @@ class Heartbeat:
         self._on_hung = on_hung
         self._clock = clock
         self._watched: dict[int, _Watched] = {}
+        self._fresh: dict[int, Task] = {}  # held since the last beat
+        self._fresh_since = 0.0  # when the first of them was
+        self._begun: dict[int, float] = {}  # of these, when they were begun
         self._guard = threading.Lock()
         self._stopping = threading.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._ticked = clock()
+        self._was_silent = False
         self._thread: threading.Thread | None = None
         self._connection: psycopg.Connection[tuple[Any, ...]] | None = None
         self.beats = 0
@@ -106,22 +110,27 @@ class Heartbeat:
 
     def hold(self, tasks: Iterable[Task]) -> None:
         """Renew these, claimed and not begun: their deadlines do not run yet."""
-        until = self._clock() + self._lease
-        held = {task.id: _Watched(task.token, math.inf, until, task.deadline_seconds) for task in tasks}
         with self._guard:
-            self._watched.update(held)
+            if not self._fresh:
+                self._fresh_since = self._clock()
+            self._fresh.update({task.id: task for task in tasks})
 
     def begin(self, task_id: int) -> None:
         """A task that is held is being worked on from now on: its deadline runs."""
-        watched = self._watched.get(task_id)
-        if watched is not None:
-            watched.deadline = self._clock() + watched.allowed
+        with self._guard:
+            if task_id in self._fresh:
+                self._begun[task_id] = self._clock()
+            elif (watched := self._watched.get(task_id)) is not None:
+                watched.deadline = self._clock() + watched.allowed
 
     def forget(self, *task_ids: int) -> None:
         """These are finished; renew them no more."""
         with self._guard:
             for task_id in task_ids:
-                self._watched.pop(task_id, None)
+                if self._fresh.pop(task_id, None) is None:
+                    self._watched.pop(task_id, None)
+                else:
+                    self._begun.pop(task_id, None)
 
     def stop(self) -> None:
         """Stop beating and close the connection; leases run out by themselves."""
@@ -148,15 +157,19 @@ class Heartbeat:
         """Renew once, and report what is lost."""
         now = self._clock()
         with self._guard:
+            self._watch_fresh()
             watched = dict(self._watched)
         overdue = {id_ for id_, task in watched.items() if now >= task.deadline}
         if now - self._ticked > self._grace:
             _log.error("the event loop does not tick; leases are given up", extra={"worker": str(self._worker)})
             renewable: dict[int, _Watched] = {}
-            if self._on_hung is not None:
+            # A process that was stopped and goes on finds its loop as silent as a hung one: it gets a beat to answer.
+            if self._was_silent and self._on_hung is not None:
                 hung, self._on_hung = self._on_hung, None
                 hung()
+            self._was_silent = True
         else:
+            self._was_silent = False
             renewable = {id_: task for id_, task in watched.items() if id_ not in overdue}
         held = self._renew(renewable) if renewable else {}
         gone = set(overdue)
@@ -169,6 +182,15 @@ class Heartbeat:
                 gone.add(id_)  # not renewed for a whole lease: somebody else may have it by now
         self._report(gone)
         self.beats += 1
+
+    def _watch_fresh(self) -> None:
+        """What was held since the last beat and is not finished yet: most tasks never come so far."""
+        for id_, task in self._fresh.items():
+            begun = self._begun.get(id_, math.inf)
+            until = self._fresh_since + self._lease
+            self._watched[id_] = _Watched(task.token, begun + task.deadline_seconds, until, task.deadline_seconds)
+        self._fresh.clear()
+        self._begun.clear()
 
     def _renew(self, tasks: dict[int, _Watched]) -> dict[int, bool] | None:
         """The ids still ours, and whether each was renewed; None when the database could not be asked."""

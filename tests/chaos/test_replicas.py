@@ -33,7 +33,8 @@ FOR EACH ROW WHEN (NEW.state = 'approved') EXECUTE FUNCTION public.wait_at_the_d
 """
 AT_THE_DOOR = "SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND objid = 42 AND NOT granted"
 # Of the remedy's task, not of any other that failed meanwhile.
-LET_GO = re.compile(r'^(?=.*"kind": "remediate").*"event": "task\.(?:cancelled|lease_lost)"', re.MULTILINE)
+_LOST = r"(?:task\.(?:cancelled|lease_lost)|the lease of a task was lost)"
+LET_GO = re.compile(rf'^(?=.*"kind": "remediate").*"event": "{_LOST}"', re.MULTILINE)
 
 
 def quicker(config: Path, **runtime: float) -> Path:

@@ -95,6 +95,16 @@ def test_auto_is_console_on_a_terminal_and_json_elsewhere() -> None:
         assert ("\x1b" in stream.getvalue()) is (stream.isatty() and not is_json)
 
 
+def test_what_the_standard_library_is_given_beside_the_text_is_in_the_line() -> None:
+    """`extra=` of the memory room reaches the log, masked like everything else."""
+    out = io.StringIO()
+    setup(LoggingSettings(format="json"), stream=out)
+    logging.getLogger("memory.worker").info("a lease was lost", extra={"task": 7, "password": "hunter2"})
+    [line] = lines(out)
+    assert (line["event"], line["task"]) == ("a lease was lost", 7)
+    assert "hunter2" not in out.getvalue()
+
+
 def test_setting_up_again_replaces_what_was_set_up() -> None:
     """Another level takes effect on loggers already used, without doubled lines; handlers of others stay."""
     first, second, foreign = io.StringIO(), io.StringIO(), logging.NullHandler()
