@@ -27,6 +27,9 @@ demo: env ## break a real pipeline and watch it being repaired (ARGS="--list" sh
 test: env ## the whole default suite (ARGS="-k name" narrows it; WORKERS=4)
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(ARGS)
 
+stories: env ## every fault with every seed, end to end (about ten minutes)
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal --every-seed tests/stories $(ARGS)
+
 chaos: env ## 10,000 tasks, 100 kills and everything else that breaks (minutes; CHAOS_TASKS, CHAOS_KILLS)
 	@CHAOS_TASKS=$${CHAOS_TASKS:-10000} CHAOS_KILLS=$${CHAOS_KILLS:-100} $(BIN)/python -m pytest -s --timeout 1800 tests/chaos/test_queue.py $(ARGS)
 
@@ -53,4 +56,4 @@ lock: ## pin every dependency by hash into requirements.lock
 clean: ## remove .venv and caches
 	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis dist build *.egg-info
 
-.PHONY: help env demo test chaos properties plans bench check format lock clean
+.PHONY: help env demo test stories chaos properties plans bench check format lock clean

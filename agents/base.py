@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from abc import ABC
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from enum import StrEnum
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel
 
@@ -43,12 +43,40 @@ class Watch:
 
 @dataclass(frozen=True, slots=True)
 class Capability:
-    """Something an agent can be asked to do: the ask becomes a task of this kind."""
+    """Something an agent does with a task of this kind; what is `on_request` anybody may ask it for.
+
+    Attributes:
+        input: what the task's payload holds: a JSON schema of an object, or in short names with a type or a few words
+            each, all of them needed.
+        output: what comes of it, described likewise.
+        cost: `free` reads the blackboard, `cheap` looks outside, `costly` counts much, builds or asks a model.
+        autonomy: what it may do without a human: observe, propose or act; empty: as policy says.
+        on_request: False for what only the agent's own verdicts may cause, because they see to it that it is alone
+            on its subject; humans have a command of their own for it. It is not offered, and asking is refused.
+    """
 
     kind: str
     description: str
-    input: Mapping[str, str] = field(default_factory=dict)
-    output: Mapping[str, str] = field(default_factory=dict)
+    input: Mapping[str, Any] = field(default_factory=dict)
+    output: Mapping[str, Any] = field(default_factory=dict)
+    cost: Literal["", "free", "cheap", "costly"] = ""
+    autonomy: Literal["", "observe", "propose", "act"] = ""
+    on_request: bool = True
+
+
+LOOK = Capability(
+    "sense",
+    "Look at a source now, not at its next time.",
+    {
+        "type": "object",
+        "properties": {"source": {"type": "string", "minLength": 1, "description": "its name in the configuration"}},
+        "required": ["source"],
+        "additionalProperties": False,
+    },
+    {"observations": "integer"},
+    cost="cheap",
+    autonomy="observe",
+)
 
 
 class Agent(ABC):
@@ -72,6 +100,12 @@ class Agent(ABC):
 
     def __init__(self, options: BaseModel | None = None) -> None:
         self.options: Any = options if options is not None else self.Options()
+
+    @classmethod
+    def offers(cls) -> list[dict[str, Any]]:
+        """What anybody may ask this agent for, as the registry publishes it: a look too, where it senses anything."""
+        looks = [LOOK] if cls.senses and LOOK.kind not in {capability.kind for capability in cls.acts} else []
+        return [asdict(capability) for capability in (*looks, *cls.acts) if capability.on_request]
 
     async def sense(self, source: Integration, baseline: JSON, context: Context) -> Sensed:
         """Look at a source; `baseline` is what the last look returned, None the first time."""

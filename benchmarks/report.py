@@ -125,7 +125,7 @@ class Row:
             "product": product.median if product else None,
             "peers": {name: value.median for name, value in found.items() if name != PRODUCT},
             "spread": {name: [value.least, value.most] for name, value in found.items()},
-            "ratios": self.ratios(),
+            "ratios": {name: ratio if math.isfinite(ratio) else None for name, ratio in self.ratios().items()},
             "limit": self.limit,
             "target": ", ".join(target.words(self.better) for target in self.targets) or None,
             "met": verdict.met if verdict else None,

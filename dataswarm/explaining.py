@@ -29,7 +29,6 @@ from dataswarm.members import Installed
 from dataswarm.views import Json, plain, source_of
 from memory import clock, controls, incidents, ledger, lineage, standing
 from memory.database import Database
-from memory.ledger import THRESHOLD
 from memory.records import Decision, DecisionKind, Event, Observation, Reference
 
 HOUR = timedelta(hours=1)
@@ -145,8 +144,9 @@ class _Question:
         heard = [w for w in mind.watches if any(fnmatch.fnmatchcase(topic, t) for t in w.topics)]
         if not heard:
             return f"it does not watch {topic}"
-        if seen.importance < THRESHOLD:
-            return f"an importance of {seen.importance:g} wakes nobody (from {THRESHOLD:g} on)"
+        shared = self.settings.memory.shared_importance
+        if seen.importance < shared:
+            return f"an importance of {seen.importance:g} wakes nobody (from memory.shared_importance = {shared:g} on)"
         reasons = [await self.out_of_scope(mind, watch, seen.subject) for watch in heard]
         return "" if "" in reasons else reasons[0]
 

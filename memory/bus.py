@@ -11,17 +11,18 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 
 from config.assets import Asset
 from config.errors import PermanentError, UsageError
-from memory.database import Transaction
+from memory.database import Database, Row, Transaction
 from memory.listener import Listener, Wake
-from memory.records import Event, Payload, Reference
+from memory.records import Event, Payload, Reference, Sensitivity
 
 __all__ = [
-    "Cursor", "ForeignCursorError", "Listener", "Wake", "between", "now_cursor", "oldest", "publish", "read", "rebase",
-    "regex", "tail",
+    "Cursor", "ForeignCursorError", "Listener", "Snapshot", "Wake", "between", "now_cursor", "oldest", "publish",
+    "read", "rebase", "regex", "since", "snapshot", "tail",
 ]  # fmt: skip
 
 _log = logging.getLogger(__name__)
@@ -74,6 +75,40 @@ def _parts(snapshot: str) -> tuple[int, list[str]]:
     if match is None:
         raise ValueError("not a pg_snapshot")
     return int(match[2]), match[3].split(",") if match[3] else []
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """Which transactions had ended at a moment, as PostgreSQL's pg_snapshot has it.
+
+    Attributes:
+        text: as PostgreSQL writes it.
+        xmax: no transaction from here on had ended.
+        open: those before it that had not ended either.
+    """
+
+    text: str
+    xmax: int
+    open: frozenset[int]
+
+    @classmethod
+    def parse(cls, text: str) -> Snapshot:
+        """Read PostgreSQL's form; ValueError where it is none."""
+        return _snapshot(text)
+
+    def shows(self, xid: int) -> bool:
+        """Had this transaction ended?"""
+        return xid < self.xmax and xid not in self.open
+
+    def covers(self, other: Snapshot) -> bool:
+        """Had all ended that had in the other one? Of two moments of one server, the later covers the earlier."""
+        return other.xmax <= self.xmax and all(xid in other.open for xid in self.open if xid < other.xmax)
+
+
+@lru_cache(maxsize=1024)
+def _snapshot(text: str) -> Snapshot:
+    xmax, open_ = _parts(text)
+    return Snapshot(text, xmax, frozenset(map(int, open_)))
 
 
 async def publish(tx: Transaction, topic: str, subject: Asset, reference: Reference, *, agent: str = "") -> None:
@@ -159,6 +194,39 @@ async def _page(
     return events, replace(cursor, target=target, after_xid=events[-1].xid, after_id=events[-1].id)
 
 
+async def snapshot(db: Database, *, clearance: Sensitivity = Sensitivity.INTERNAL) -> Snapshot:
+    """The present moment, in one round trip."""
+    [(text,)] = await db.once("bus_snapshot", {}, clearance=clearance, durable=False)
+    return Snapshot.parse(text)
+
+
+async def since(
+    db: Database, base: Snapshot, *, limit: int, clearance: Sensitivity = Sensitivity.INTERNAL
+) -> tuple[Snapshot, list[Event]]:
+    """Whatever became visible after a snapshot, for everybody, in one round trip; and the snapshot it was seen in.
+
+    In the order of (xid, id). As many as `limit` means that there may be more, and that the two do not belong
+    together.
+    """
+    rows = await db.once(
+        "read_events",
+        {
+            "target": None,
+            "open": [str(xid) for xid in sorted(base.open)],
+            "beyond_xid": str(base.xmax),
+            "beyond_id": -1,
+            "after_xid": "0",
+            "after_id": 0,
+            "patterns": None,
+            "agent": None,
+            "limit": limit,
+        },
+        clearance=clearance,
+        durable=False,
+    )
+    return Snapshot.parse(rows[0][0]), [_pointer(row) for row in rows if row[1] is not None]
+
+
 async def rebase(tx: Transaction) -> dict[str, int]:
     """Put cursors that another cluster left behind under this one's numbers: by agent, how many events it had unread.
 
@@ -234,6 +302,12 @@ def _event(row: Payload) -> Event:
         reference=Reference(row["noun"], row["reference_id"]),
         agent=row["agent"],
     )
+
+
+def _pointer(row: Row) -> Event:
+    """From a row of `read_events` as a tuple."""
+    _, id_, xid, at, topic, subject, noun, reference_id, agent, *_ = row
+    return Event(id_, int(xid), at, topic, Asset.parse(subject), Reference(noun, reference_id), agent)
 
 
 def _regexes(patterns: Sequence[str]) -> list[str] | None:

@@ -103,7 +103,10 @@ async def ask(
     if offer is None:
         raise _unknown(agent, name, [row["agent"] for row in rows], [kind for owner, kind in offers if owner == agent])
     if not next(row["enabled"] for row in rows if row["agent"] == agent):
-        raise UsageError(f"the agent {agent} is switched off", hint=f"dataswarm resume {agent}")
+        raise UsageError(
+            f"the agent {agent} is switched off",
+            hint="it was switched off for all replicas; let it be switched on again first",
+        )
     forms.dumped(dict(given), "input")
     if problems := list(misfits(schema(offer.input), given)):
         raise UsageError(f"{name} of {agent} cannot take this: {'; '.join(problems)}")

@@ -10,7 +10,6 @@ import asyncio
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from secrets import token_hex
 from uuid import UUID
 
@@ -21,6 +20,7 @@ from memory.records import Task, TaskState
 
 MARK_SECONDS = 0.5  # a low-water mark may hide a healed or returned task for so long
 _PLACE = "queues"
+_LEASED = TaskState.LEASED  # looked up once: an enum's member costs more than the rest of a row
 _LOST = "its worker vanished; attempt {0} of {0} was the last"
 _decode = json.JSONDecoder().raw_decode  # neither jsonb nor our own encoder puts white space around it
 _assets: dict[str, Asset] = {}
@@ -43,16 +43,14 @@ class _Queue:
 
 @dataclass(frozen=True, slots=True)
 class Claimed:
-    """What a claim brought: tasks to run, how long the oldest waited, and those tried too often."""
+    """What a claim brought: tasks to run, those tried too often, and how long each was ready, in server's seconds."""
 
     tasks: list[Task]
     exhausted: list[Task]
     waits: list[float]
 
 
-async def claim(
-    db: Database, agents: Sequence[str], *, limit: int, worker: UUID, lease_seconds: float, waits: bool = False
-) -> Claimed:
+async def claim(db: Database, agents: Sequence[str], *, limit: int, worker: UUID, lease_seconds: float) -> Claimed:
     """Lease up to `limit` ready tasks. A lease that expired is claimed like a new task.
 
     Args:
@@ -61,7 +59,6 @@ async def claim(
         limit: the most.
         worker: who asks.
         lease_seconds: how long they are ours without a renewal.
-        waits: also measure how long each one was ready, in seconds of the server's clock.
     """
     wanted = list(dict.fromkeys(agents))
     found = Claimed([], [], [])
@@ -72,21 +69,13 @@ async def claim(
         for row in rows:
             task = _task(row, worker)
             (found.tasks if task.attempt <= task.max_attempts else found.exhausted).append(task)
-        if waits:
-            found.waits.extend(_waits(rows, lease_seconds))
+        found.waits.extend([row[15] for row in rows])
         left -= len(rows)
         if not _learn(db, queues, rows, left):
             break
     if any(task.priority for task in found.tasks):
         found.tasks.sort(key=lambda task: (-task.priority, task.id))
     return found
-
-
-@dataclass(slots=True)
-class _Asked:
-    queue: _Queue
-    share: int
-    mark: int
 
 
 def _queues(db: Database, agents: Sequence[str]) -> list[_Queue]:
@@ -137,8 +126,11 @@ def _learn(db: Database, queues: list[_Queue], rows: list[Row], left: int) -> bo
     now = asyncio.get_running_loop().time()
     place: dict[tuple[str, str], _Queue] = db.remembered[_PLACE]
     got: dict[tuple[str, str], list[Row]] = {}
+    last: list[Row] = []
     for row in rows:
-        got.setdefault((row[1], row[2]), []).append(row)
+        if not last or row[2] != last[0][2] or row[1] != last[0][1]:
+            last = got.setdefault((row[1], row[2]), [])
+        last.append(row)
     for agent, kind in got:
         if (agent, kind) not in place:  # somebody declared it since we looked
             place[agent, kind] = _Queue(agent, kind, has_backlog=True)
@@ -170,14 +162,6 @@ def _raise_mark(queue: _Queue, rows: list[Row], now: float) -> None:
     queue.priority = next(iter(priorities))
 
 
-def _waits(rows: list[Row], lease_seconds: float) -> list[float]:
-    found: list[float] = []
-    for row in rows:
-        ready_at: datetime = row[10]
-        found.append((row[13] - ready_at).total_seconds() - lease_seconds)
-    return found
-
-
 def asset_of(reference: str) -> Asset:
     """The asset of a stored reference, parsed once."""
     found = _assets.get(reference)
@@ -189,24 +173,29 @@ def asset_of(reference: str) -> Asset:
 
 
 def _task(row: Row, worker: UUID) -> Task:
-    id_, agent, kind, subject, payload, priority, attempt, max_attempts, deadline, created_at = row[:10]
+    (
+        id_, agent, kind, subject, payload, priority, attempt, max_attempts, deadline, created_at, key, token, until,
+        incident_id, error, _,
+    ) = row  # fmt: skip
+    if attempt > max_attempts and not error:
+        error = _LOST.format(max_attempts)
     return Task(
         id_,
         agent,
         kind,
-        asset_of(subject),
+        _assets.get(subject) or asset_of(subject),
         {} if payload == "{}" else _decode(payload)[0],
         priority,
-        TaskState.LEASED,
+        _LEASED,
         attempt,
         max_attempts,
         deadline,
         created_at,
-        row[11],
-        row[12],
+        key,
+        token,
         worker,
-        row[13],
-        row[14],
+        until,
+        incident_id,
         None,
-        row[15] or _LOST.format(max_attempts) if attempt > max_attempts else row[15],
+        error,
     )

@@ -7,84 +7,38 @@ COMMIT and its hint along too. Connections of a process: the pool, the listener,
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import select
-import struct
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import Any
-from uuid import UUID
 
 import psycopg
+from psycopg.pq import TransactionStatus
 from psycopg.rows import dict_row, tuple_row
 from psycopg.types.json import Jsonb
 from psycopg_pool import AsyncConnectionPool
 
-from config.assets import Asset
 from config.errors import SetupError, SwarmError, TransientError, UsageError
-from memory import statements
+from memory import packing, statements
 from memory.envelopes import CLOSED, Vault
 from memory.hints import CHANNEL, Hints
 from memory.migrate import OLDEST_SERVER
+from memory.packing import Numbers, Tokens
 from memory.records import Sensitivity
 from memory.translation import translate
+from memory.wire import Asked, Row, exchange
 
 _log = logging.getLogger(__name__)
-__all__ = ["Connection", "Database", "Jsonb", "Numbers", "Tokens", "Transaction", "translate"]
+__all__ = ["Connection", "Database", "Jsonb", "Numbers", "Row", "Tokens", "Transaction", "translate"]
 
 Connection = psycopg.AsyncConnection[dict[str, Any]]
 
 
-class _AssetDumper(psycopg.adapt.Dumper):
-    oid = psycopg.adapters.types["text"].oid
-
-    def dump(self, obj: Asset) -> bytes:
-        return str(obj).encode()
-
-
-class Numbers(list[int]):
-    """Whole numbers as a bigint[]: packed at once, where the driver goes through a list item by item."""
-
-
-class Tokens(list[UUID | None]):
-    """Tokens as a uuid[], packed at once."""
-
-
-def _packed(oid: int, items: Sequence[bytes]) -> bytes:
-    """PostgreSQL's binary form of an array of one dimension."""
-    if not items:
-        return struct.pack(">iii", 0, 0, oid)
-    return struct.pack(">iiiii", 1, 0, oid, len(items), 1) + b"".join(items)
-
-
-class _NumbersDumper(psycopg.adapt.Dumper):
-    format = psycopg.pq.Format.BINARY
-    oid = psycopg.adapters.types["int8"].array_oid
-
-    def dump(self, obj: Numbers) -> bytes:
-        pack = struct.Struct(">iq").pack
-        return _packed(psycopg.adapters.types["int8"].oid, [pack(8, number) for number in obj])
-
-
-class _TokensDumper(psycopg.adapt.Dumper):
-    format = psycopg.pq.Format.BINARY
-    oid = psycopg.adapters.types["uuid"].array_oid
-
-    def dump(self, obj: Tokens) -> bytes:
-        items = [b"\xff\xff\xff\xff" if token is None else b"\0\0\0\x10" + token.bytes for token in obj]
-        return _packed(psycopg.adapters.types["uuid"].oid, items)
-
-
-def _asset_or_json(connection: psycopg.AsyncConnection[Any]) -> None:
-    """Dicts go in as jsonb, assets as text; both come back as Python's JSON and str."""
-    connection.adapters.register_dumper(dict, psycopg.types.json.JsonbDumper)
-    connection.adapters.register_dumper(Asset, _AssetDumper)
-    connection.adapters.register_dumper(Numbers, _NumbersDumper)
-    connection.adapters.register_dumper(Tokens, _TokensDumper)
-
-
-Row = tuple[Any, ...]
+KEPT = 4
+KEPT_SECONDS = 300.0  # then it goes through the pool, which renews old connections
 After = Callable[["Transaction"], Awaitable[None]]
 
 
@@ -172,9 +126,20 @@ class Database:
     """
 
     def __init__(
-        self, pool: AsyncConnectionPool[Connection], url: str, listen_url: str, timeout_seconds: float
+        self,
+        pool: AsyncConnectionPool[Connection],
+        url: str,
+        listen_url: str,
+        timeout_seconds: float,
+        *,
+        prepare: bool = True,
     ) -> None:
         self._pool = pool
+        self._prepares = prepare
+        self._kept: list[tuple[Connection, float]] = []  # out of the pool, and idle: the last one used is the next
+        self._since: dict[Connection, float] = {}
+        self._asking = 0
+        self._closed = False
         self._named = statements.all()
         self.url = url
         self.listen_url = listen_url
@@ -221,7 +186,7 @@ class Database:
         await cls._examine(url, options)
 
         async def configure(connection: Connection) -> None:
-            _asset_or_json(connection)
+            packing.register(connection)
 
         pool: AsyncConnectionPool[Connection] = AsyncConnectionPool(
             url,
@@ -238,7 +203,7 @@ class Database:
         except psycopg.Error as error:
             await pool.close()
             raise translate(error) from None
-        return cls(pool, url, listen_url or url, statement_timeout_seconds)
+        return cls(pool, url, listen_url or url, statement_timeout_seconds, prepare=prepare)
 
     @staticmethod
     async def _examine(url: str, options: Mapping[str, Any]) -> None:
@@ -296,7 +261,7 @@ class Database:
         except psycopg.Error as error:
             raise translate(error) from None
         finally:
-            await self._pool.putconn(transaction._connection)  # noqa: SLF001
+            await self._return(transaction._connection)  # noqa: SLF001
         for action in transaction.afterwards:
             await self.follow(action)
 
@@ -310,18 +275,18 @@ class Database:
 
     async def once(
         self,
-        name: str,
+        name: str | tuple[str, ...],
         parameters: dict[str, Any],
         *,
         hints: Callable[[list[Row]], Sequence[str]] | Sequence[str] = (),
         clearance: Sensitivity = Sensitivity.INTERNAL,
         durable: bool = True,
     ) -> list[Row]:
-        """One statement as a transaction, in one round trip; its rows as tuples.
+        """One statement, or a few, as a transaction, in one round trip; the rows of the last one as tuples.
 
         Args:
-            name: of the statement.
-            parameters: its own; `now` is added.
+            name: of the statement, or the names of several.
+            parameters: theirs; `now` is added.
             hints: told with the commit; or what gives them once the rows are known, told right behind it.
             clearance: what its role may read.
             durable: does its commit wait for the disk?
@@ -332,23 +297,23 @@ class Database:
         """
         parameters.setdefault("now", self.clock())
         telling = () if callable(hints) else self._hints.offer(hints)
+        role = {"role": f"dataswarm_{clearance.name.lower()}", **self._limits}
+        names = (name,) if isinstance(name, str) else name
+        name = names[-1]
+        sent: list[list[Asked]] = [[(self._named["enter" if durable else "enter_relaxed"], role)]]
+        sent[0] += [(self._named[one], parameters) for one in names]
+        if telling:  # in a transaction of its own: a NOTIFY takes a lock on the whole server when it commits
+            sent.append([(self._named["notify"], {"channel": CHANNEL, "payloads": list(telling)})])
         connection = await self._borrowed()
         try:
-            async with connection.pipeline():
-                if telling:
-                    await connection.execute(self._named["begin"])
-                cursor = await self._enter(connection, name, parameters, clearance, durable=durable, is_hot=True)
-                if telling:  # a NOTIFY must not ride in the same transaction; without one the pipeline's end commits
-                    await connection.execute(self._named["commit"])
-                    await connection.execute(self._named["notify"], {"channel": CHANNEL, "payloads": telling})
-            rows: list[Row] = await cursor.fetchall() if cursor.description else []
-        except BaseException as error:
-            await _roll_back(connection)
-            if isinstance(error, psycopg.Error):
-                raise translate(error, statement=name) from None
-            raise
+            answers = await exchange(connection, sent, prepare=self._prepares)
+        except psycopg.Error as error:
+            raise translate(error, statement=name) from None
         finally:
-            await self._pool.putconn(connection)
+            await self._return(connection)
+        rows = answers[0]
+        if isinstance(rows, psycopg.Error):
+            raise translate(rows, statement=name) from None
         if callable(hints) and (found := hints(rows)):
             self.tell(found)
         return rows
@@ -359,7 +324,14 @@ class Database:
 
     async def _borrowed(self) -> Connection:
         """A connection that was not cut while it lay idle."""
+        while self._kept:
+            connection, since = self._kept.pop()
+            if not _is_cut(connection):
+                self._since[connection] = since
+                return connection
+            await self._discard(connection)
         for _ in range(self._pool.max_size + 1):
+            self._asking += 1
             try:
                 connection = await self._pool.getconn()
             except psycopg.Error as error:
@@ -367,16 +339,35 @@ class Database:
                     f"no connection to the database became free: {type(error).__name__}",
                     hint="is the server up, and pool_size large enough?",
                 ) from None
+            finally:
+                self._asking -= 1
             if not _is_cut(connection):
                 return connection
-            await connection.close()
-            await self._pool.putconn(connection)
+            await self._discard(connection)
         raise TransientError("the database closed every connection", hint="it is restarting, perhaps")
+
+    async def _return(self, connection: Connection) -> None:
+        """Keep it at hand for the next one; a way through the pool costs more than a small statement."""
+        now = asyncio.get_running_loop().time()
+        since = self._since.pop(connection, now)
+        if (
+            self._asking
+            or self._closed
+            or now - since > KEPT_SECONDS
+            or len(self._kept) >= KEPT
+            or connection.pgconn.transaction_status != TransactionStatus.IDLE
+        ):
+            await self._pool.putconn(connection)
+        else:
+            self._kept.append((connection, since))
+
+    async def _discard(self, connection: Connection) -> None:
+        await connection.close()
+        await self._pool.putconn(connection)
 
     async def replace(self, connection: Connection) -> Connection:
         """Another connection for one that is dead."""
-        await connection.close()
-        await self._pool.putconn(connection)
+        await self._discard(connection)
         return await self._borrowed()
 
     async def begin(
@@ -431,12 +422,21 @@ class Database:
             await connection.execute(self._named["notify"], {"channel": CHANNEL, "payloads": payloads})
 
     async def _notify(self, payloads: Sequence[str]) -> None:
-        async with self._pool.connection() as connection:
-            await connection.execute(self._named["notify"], {"channel": CHANNEL, "payloads": list(payloads)})
+        connection = await self._borrowed()
+        try:
+            asked = (self._named["notify"], {"channel": CHANNEL, "payloads": list(payloads)})
+            (answer,) = await exchange(connection, [[asked]], prepare=self._prepares)
+        finally:
+            await self._return(connection)
+        if isinstance(answer, psycopg.Error):
+            raise answer
 
     async def close(self) -> None:
         """Send the last hints and give every connection back."""
         await self._hints.flush()
+        self._closed = True
+        while self._kept:
+            await self._pool.putconn(self._kept.pop()[0])
         await self._pool.close()
 
 

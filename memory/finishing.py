@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
 from config.errors import SwarmError, TransientError
-from memory import tasks
-from memory.database import Database
+from memory import bus, kinds, tasks, waiting
+from memory.database import Database, Row
 from memory.records import Task
 
 _log = logging.getLogger(__name__)
@@ -24,6 +24,7 @@ class Finishing:
         db: the swarm's database.
         settled: told which tasks were finished, and which had lost their lease and were left untouched.
         spoilt: told of a task whose result the database refused.
+        ready: told that tasks became ready, in the place of those that ended.
     """
 
     def __init__(
@@ -31,10 +32,13 @@ class Finishing:
         db: Database,
         settled: Callable[[list[Task], list[Task]], None],
         spoilt: Callable[[Task, Exception], Awaitable[None]],
+        ready: Callable[[], None],
     ) -> None:
         self._db = db
         self._settled = settled
         self._spoilt = spoilt
+        self._ready = ready
+        self._free = asyncio.Event()
         self._results: list[Result] = []
         self._arrived = asyncio.Event()
         self._landed = asyncio.Event()
@@ -79,8 +83,7 @@ class Finishing:
 
     async def _write(self, batch: list[Result]) -> None:
         try:
-            async with self._db.transaction() as tx:
-                kept = await tasks.succeed_encoded(tx, batch)
+            rows = await self._db.once("finish_tasks", tasks.finishing(batch), hints=_hints)
         except TransientError:
             raise
         except SwarmError as error:
@@ -90,5 +93,31 @@ class Finishing:
             for one in batch:  # one of them cannot be written: let it fail alone
                 await self._write([one])
             return
-        lost = [task for task, _ in batch if task.id not in kept] if len(kept) < len(batch) else []
-        self._settled([task for task, _ in batch if task.id in kept], lost)
+        ((ids, _, told, waits),) = rows
+        done, lost = [task for task, _ in batch], []
+        if len(ids or ()) < len(batch):
+            kept = set(ids or ())
+            done, lost = [task for task in done if task.id in kept], [task for task in done if task.id not in kept]
+        self._settled(done, lost)
+        if told:
+            self._ready()
+        if waits or any(
+            kinds.may_be_limited(self._db, agent, kind) for agent, kind in {(task.agent, task.kind) for task in done}
+        ):
+            self._free.set()
+
+    async def admit(self) -> None:
+        """For ever: fill the places that became free, for many endings at once, beside the writing of the next."""
+        while True:
+            await self._free.wait()
+            self._free.clear()
+            try:
+                if await waiting.admit_now(self._db):
+                    self._ready()
+            except SwarmError as error:
+                _log.warning("nobody was admitted; made up for by the poll", extra={"problem": error.message})
+
+
+def _hints(rows: Sequence[Row]) -> list[str]:
+    ((_, announced, told, _),) = rows
+    return [*([bus.HINT] if announced else []), *(waiting.hint_for(agent) for agent in told or ())]

@@ -53,7 +53,7 @@ def dumped(value: JSON, field: str) -> str:
             f"{field} is not JSON: {type(error).__name__}",
             hint="use str, int, float, bool, None, lists and dicts with str keys",
         ) from None
-    if _ESCAPED_NUL.search(written):
+    if "\\u0000" in written and _ESCAPED_NUL.search(written):
         raise UsageError(f"{field} holds a NUL character, which cannot be stored")
     return text(written, field)
 

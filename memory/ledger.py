@@ -30,15 +30,19 @@ from memory.records import (
     Severity,
 )
 
-THRESHOLD = 0.2  # observations of less importance wake nobody
+# Observations of less importance wake nobody and stay with the agent that made them; the default of the setting
+# `memory.shared_importance`, whose value callers hand in.
+THRESHOLD = 0.2
 _KIND = re.compile(r"^[a-zA-Z0-9_:-]+(\.[a-zA-Z0-9_:-]+)*$")
 
 
-async def record(tx: Transaction, agent: str, observations: Sequence[NewObservation]) -> list[int | None]:
+async def record(
+    tx: Transaction, agent: str, observations: Sequence[NewObservation], *, threshold: float = THRESHOLD
+) -> list[int | None]:
     """Record what an agent saw, in one statement; its ids in the order given.
 
     An entry whose key this agent has used before (also within the batch) is not written again: None stands in its
-    place. From an importance of 0.2 on, an event `observation.<kind>` is published.
+    place. From an importance of `threshold` on, an event `observation.<kind>` is published.
 
     Raises:
         UsageError: a field that cannot be stored, named with its place in the batch; nothing was written.
@@ -72,25 +76,31 @@ async def record(tx: Transaction, agent: str, observations: Sequence[NewObservat
         "observe",
         agent=agent,
         scope=f"observation:{agent}",
-        threshold=THRESHOLD,
-        kinds=list(kinds),
-        subjects=list(subjects),
-        wholes=list(wholes),
-        severities=list(severities),
+        threshold=threshold,
+        kinds=_array(kinds),
+        subjects=_array(subjects),
+        wholes=_array(wholes),
+        severities=_array(severities),
         importances=list(importances),
         sensitivities=list(levels),
-        payloads=list(payloads),
-        evidences=list(evidences),
-        hashes=list(hashes),
-        texts=list(texts),
-        keys=list(given),
+        payloads=_array(payloads),
+        evidences=_array(evidences),
+        hashes=_array(hashes),
+        texts=_array(texts),
+        keys=_array(given),
     )
     for row in stored:
         found[places[row["place"] - 1]] = row["id"]
     await envelopes.keep(tx, [one for place, one in sealed.items() if found[place] is not None])
-    if any(observations[places[row["place"] - 1]].importance >= THRESHOLD for row in stored):
+    if any(observations[places[row["place"] - 1]].importance >= threshold for row in stored):
         tx.hint(HINT)
     return found
+
+
+def _array(values: Sequence[str | None]) -> str:
+    """Texts as one literal of PostgreSQL: the driver takes twice as long, item by item, for what is full of quotes."""
+    quoted = ("NULL" if v is None else '"' + v.replace("\\", "\\\\").replace('"', '\\"') + '"' for v in values)
+    return "{" + ",".join(quoted) + "}"
 
 
 async def _keyed(tx: Transaction, agent: str, key: str | None) -> str | None:
@@ -115,7 +125,7 @@ def _columns(agent: str, new: NewObservation, which: str) -> tuple[Any, ...]:
     return (
         new.kind,
         subject,
-        str(new.subject.whole),
+        str(new.subject.whole) if new.subject.part else subject,
         new.severity.value,
         forms.share(new.importance, f"{which}: importance"),
         int(new.sensitivity),
@@ -183,9 +193,18 @@ async def decide(tx: Transaction, agent: str, decision: NewDecision) -> int | No
     return number
 
 
-async def observation(tx: Transaction, id: int) -> Observation | None:  # noqa: A002 - the column's name
-    """One observation, or None: dropped by retention, above the clearance, or never there."""
-    row = await tx.one("observation", id=id)
+async def observation(
+    tx: Transaction,
+    id: int,  # noqa: A002 - the column's name
+    *,
+    reader: str | None = None,
+    threshold: float = THRESHOLD,
+) -> Observation | None:
+    """One observation, or None: dropped by retention, above the clearance, private to another, or never there.
+
+    - reader, threshold: as for `observations`.
+    """
+    row = await tx.one("observation", id=id, reader=reader, threshold=threshold)
     return _observation((await envelopes.opened(tx, "observation", [row]))[0]) if row else None
 
 
@@ -196,12 +215,16 @@ async def observations(
     subjects: Sequence[Asset] | None = None,
     since: datetime | None = None,
     limit: int = 200,
+    reader: str | None = None,
+    threshold: float = THRESHOLD,
 ) -> list[Observation]:
     """Observations, newest first.
 
     - kinds: shell patterns.
     - subjects: these assets, and the parts of those that are whole.
     - since: no older than this.
+    - reader: an agent, which sees private observations only where they are its own; None: a human, who sees all.
+    - threshold: from this importance on an observation is shared.
     """
     rows = await tx.all(
         "observations",
@@ -210,6 +233,8 @@ async def observations(
         wholes=None if subjects is None else sorted({str(subject.whole) for subject in subjects}),
         since=since,
         limit=limit,
+        reader=reader,
+        threshold=threshold,
     )
     return [_observation(row) for row in await envelopes.opened(tx, "observation", rows)]
 

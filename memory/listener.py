@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import logging
 import random
+from collections.abc import Callable
 from uuid import uuid4
 
 import psycopg
@@ -49,6 +50,18 @@ class Wake:
         return True
 
 
+class _Call(Wake):
+    """Not a waiter but something to be done."""
+
+    def __init__(self, prefix: str, action: Callable[[], None]) -> None:
+        super().__init__(prefix)
+        self._action = action
+
+    def set(self) -> None:
+        """Do it."""
+        self._action()
+
+
 class Listener:
     """LISTEN on one connection of its own.
 
@@ -81,6 +94,15 @@ class Listener:
     def subscribe(self, prefix: str = "") -> Wake:
         """A waiter for hints that begin with `prefix` (`event`, `task:<agent>`)."""
         wake = Wake(prefix)
+        self._wakes.append(wake)
+        return wake
+
+    def call(self, prefix: str, action: Callable[[], None]) -> Wake:
+        """Call this, which must return at once, for hints that begin with `prefix` and after every reconnect.
+
+        What comes back is only good for `unsubscribe`.
+        """
+        wake = _Call(prefix, action)
         self._wakes.append(wake)
         return wake
 

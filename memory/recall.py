@@ -16,11 +16,11 @@ from config.errors import UsageError
 from memory import forms
 from memory.database import Database, Transaction
 from memory.embeddings import vector_text
+from memory.ledger import THRESHOLD
 from memory.records import Reference, Sensitivity
 
 MAIN = "main"
 NOUNS = ("observation", "decision", "fact", "learning", "note", "runbook", "turn")
-SHARED_FROM = 0.2  # observations of less importance stay with the agent that made them
 LONGEST_QUERY = 10_000
 MOST = 1000
 COUNTED_UP_TO = 10_000
@@ -95,6 +95,7 @@ async def ask(
     agents: Sequence[str] | None = None,
     branch: str = MAIN,
     reader: str | None = None,
+    threshold: float = THRESHOLD,
     limit: int = 10,
     vector: Sequence[float] | None = None,
     model: str = "",
@@ -110,14 +111,15 @@ async def ask(
     - agents: written by one of these.
     - branch: main as it stands now, overlaid by what was written on this branch (and on those between).
     - reader: an agent, which sees private observations only where they are its own; None: a human, who sees all.
+    - threshold: from this importance on an observation is shared.
     - vector, model: the question's embedding, and of which model.
 
     Raises:
-        UsageError: a question of more than 10,000 characters, or one that holds a NUL; an unknown noun or branch; a
-            vector of other dimensions than the model has.
+        UsageError: a question of more than 10,000 characters, or one that holds a NUL; an unknown noun; a branch that
+            is unknown or closed; a vector of other dimensions than the model has.
     """
     forms.text(query, "query", longest=LONGEST_QUERY)
-    wanted = await _filters(tx, nouns, kinds, subject, since, agents, branch, reader)
+    wanted = await _filters(tx, nouns, kinds, subject, since, agents, branch, reader, threshold)
     depth = min(max(1, limit), MOST)
     asked = bool(query.strip()) or vector is not None
     await _check_vector(tx, vector, model)
@@ -128,7 +130,7 @@ async def ask(
         vector=None if vector is None else vector_text(vector),
         model=model,
         limit=depth,
-        deep=max(depth * _DEEPER, _SHALLOWEST) if asked else depth,
+        deep=_deep(depth, words=bool(query.strip()), vectors=vector is not None),
     )
     scores = _scores(rows, fused=vector is not None)
     best = sorted(rows, key=lambda row: _place(row, scores))[:depth]
@@ -155,6 +157,7 @@ async def recall(
     agents: Sequence[str] | None = None,
     branch: str = MAIN,
     reader: str | None = None,
+    threshold: float = THRESHOLD,
     limit: int = 10,
     vector: Sequence[float] | None = None,
     model: str = "",
@@ -174,11 +177,19 @@ async def recall(
         agents=agents,
         branch=branch,
         reader=reader,
+        threshold=threshold,
         limit=limit,
         vector=vector,
         model=model,
     )
     return list(answer.found)
+
+
+def _deep(depth: int, *, words: bool, vectors: bool) -> int:
+    """How many each arm gives: more than asked for where ranks are fused, or an approximate order is put right."""
+    if words:
+        return max(depth * _DEEPER, _SHALLOWEST)
+    return depth + max(depth // 5, 2) if vectors else depth
 
 
 def _scores(rows: Sequence[Mapping[str, Any]], *, fused: bool) -> dict[int, tuple[float, float]]:
@@ -214,12 +225,13 @@ async def unsearched(
     agents: Sequence[str] | None = None,
     branch: str = MAIN,
     reader: str | None = None,
+    threshold: float = THRESHOLD,
 ) -> int:
     """How many confidential items a question with these filters did not search by their words, up to 10,000.
 
     Counts those the reader may know of; to a reader below confidential they do not exist.
     """
-    return await _hidden(tx, await _filters(tx, nouns, kinds, subject, since, agents, branch, reader))
+    return await _hidden(tx, await _filters(tx, nouns, kinds, subject, since, agents, branch, reader, threshold))
 
 
 async def _hidden(tx: Transaction, wanted: Mapping[str, Any]) -> int:
@@ -259,6 +271,7 @@ async def _filters(
     agents: Sequence[str] | None,
     branch: str,
     reader: str | None,
+    threshold: float,
 ) -> dict[str, Any]:
     for name, values in (("nouns", nouns), ("kinds", kinds), ("agents", agents)):
         for value in values or ():
@@ -266,8 +279,15 @@ async def _filters(
     forms.text(reader or "", "reader", longest=1000)
     if nouns is not None and not set(nouns) <= set(NOUNS):
         raise UsageError(f"not a noun: {min(set(nouns) - set(NOUNS))!r}", hint=f"one of {', '.join(NOUNS)}")
-    if branch != MAIN and await tx.one("line_of_memory", branch=forms.text(branch, "branch", longest=1000)) is None:
-        raise UsageError(f"no branch {branch!r}")
+    if branch != MAIN:
+        line = await tx.one("line_of_memory", branch=forms.text(branch, "branch", longest=1000))
+        if line is None:
+            raise UsageError(f"no branch {branch!r}")
+        if line["state"] != "open":
+            raise UsageError(
+                f"branch {branch!r} is {line['state']}: it is not searched any more",
+                hint="ask what it was grown from; its facts are still read by subject and predicate",
+            )
     patterns = None if kinds is None or "*" in kinds else list(kinds)
     literal = patterns is not None and not any(wild in pattern for pattern in patterns for wild in _WILD)
     is_pattern = isinstance(subject, str) or (subject is not None and bool(subject.part))
@@ -283,7 +303,7 @@ async def _filters(
         "agents": None if agents is None else list(agents),
         "branch": branch,
         "reader": reader,
-        "threshold": SHARED_FROM,
+        "threshold": threshold,
     }
 
 
@@ -295,7 +315,10 @@ def _beginning(pattern: str) -> str:
 async def _check_vector(tx: Transaction, vector: Sequence[float] | None, model: str) -> None:
     if vector is None:
         return
-    known = {row["name"]: row["dimensions"] for row in await tx.all("embedding_models")}
+    known: dict[str, int] = tx.database.remembered.setdefault("embedding dimensions", {})
+    if known.get(model) != len(vector):
+        known.clear()
+        known.update({row["name"]: row["dimensions"] for row in await tx.all("embedding_models")})
     if known.get(model, len(vector)) != len(vector):
         raise UsageError(f"{model} has {known[model]} dimensions here, not {len(vector)}")
 

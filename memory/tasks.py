@@ -145,19 +145,24 @@ async def succeed_encoded(tx: Transaction, finished: Sequence[tuple[Task, str | 
     """The same for results that are JSON text already."""
     if not finished:
         return set()
-    pairs = [f'"{task.id}":{text}' for task, text in finished if text is not None]
-    rows = await tx.rows(
-        "finish_tasks",
-        ids=Numbers(task.id for task, _ in finished),
-        tokens=Tokens(task.token for task, _ in finished),
-        results="{" + ",".join(pairs) + "}" if pairs else None,
-    )
-    if any(row[1] for row in rows):
+    ((ids, announced, told, waits),) = await tx.rows("finish_tasks", **finishing(finished))
+    if announced:
         tx.hint(bus.HINT)
-    await _release(tx, {row[2]: row[0] for row in rows if row[2] is not None})
-    queues = {(task.agent, task.kind) for task, _ in finished}
-    _free_places(tx, queues)
-    return {row[0] for row in rows}
+    tell(tx, told or ())
+    if waits:
+        tx.after(admit)
+    _free_places(tx, {(task.agent, task.kind) for task, _ in finished})
+    return set(ids or ())
+
+
+def finishing(finished: Sequence[tuple[Task, str | None]]) -> dict[str, Any]:
+    """The parameters of `finish_tasks`."""
+    pairs = [f'"{task.id}":{text}' for task, text in finished if text is not None]
+    return {
+        "ids": Numbers([task.id for task, _ in finished]),
+        "tokens": Tokens([task.token for task, _ in finished]),
+        "results": "{" + ",".join(pairs) + "}" if pairs else None,
+    }
 
 
 def _free_places(tx: Transaction, queues: set[tuple[str, str]]) -> None:

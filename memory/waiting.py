@@ -7,9 +7,9 @@ somebody's own transaction goes on. Every replica may do it, right behind what f
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
-from memory.database import Database, Transaction
+from memory.database import Database, Row, Transaction
 
 AT_ONCE = 500
 PARKED_POLL_SECONDS = 1.0
@@ -34,6 +34,10 @@ async def promote(db: Database) -> float | None:
     Returns:
         Seconds until something is due again (0 or less: call again), None where nothing waits.
     """
+    due: float | None
+    ((due, for_subject, for_place),) = await db.once("next_due", {}, durable=False)
+    if not for_subject and not for_place and (due is None or due > 0):
+        return due
     async with db.transaction(durable=False) as tx:
         return await promote_in(tx)
 
@@ -75,14 +79,16 @@ async def _next(tx: Transaction) -> tuple[float | None, bool, bool]:
 
 async def admit(tx: Transaction) -> None:
     """Fill the free places of kinds with a limit, by priority and age."""
-    rows = await tx.rows("lock_limited")
-    if not rows:
-        return
-    admitted = await tx.rows(
-        "admit_limited",
-        agents=[row[0] for row in rows],
-        kinds=[row[1] for row in rows],
-        most=[row[2] for row in rows],
-        limit=AT_ONCE,
-    )
-    tell(tx, [row[0] for row in admitted])
+    await tx.run("lock_limited")
+    tell(tx, [row[0] for row in await tx.rows("admit_limited", limit=AT_ONCE)])
+
+
+async def admit_now(db: Database) -> bool:
+    """The same in a transaction of its own and one round trip. True: somebody was admitted."""
+    rows = await db.once(("lock_limited", "admit_limited"), {"limit": AT_ONCE}, hints=hints, durable=False)
+    return bool(rows)
+
+
+def hints(rows: Sequence[Row]) -> list[str]:
+    """What to tell for rows that begin with an agent."""
+    return [hint_for(agent) for agent in {row[0] for row in rows}]

@@ -46,6 +46,8 @@ STALE_SECONDS = 1.0  # and one that waits so long goes back, for somebody with f
 LAST_SECONDS = 5.0  # cancelled handlers get so long to clean up
 RETRY_SECONDS = 0.2
 PROMOTE_APART_SECONDS = 0.02
+LOOK_SECONDS = 0.2  # while there is work a hint is not taken for one about what is due, but looked at so often
+IN_A_ROW = 64
 
 
 @dataclass(slots=True)
@@ -108,7 +110,7 @@ class Worker:
         self._lease = lease_seconds
         self._poll = poll_seconds
         self._failed = failed
-        self._finishing = Finishing(db, self._settled, self._spoilt)
+        self._finishing = Finishing(db, self._settled, self._spoilt, wake.set)
         self._ready: deque[tuple[Task, float, float]] = deque()  # with when it came, and how long it had waited
         self._idle: deque[asyncio.Future[None]] = deque()
         self._room = asyncio.Event()
@@ -116,6 +118,7 @@ class Worker:
         self._reach = 0
         self._overdue: asyncio.TimerHandle | None = None
         self._soonest = 0.0
+        self._looked = 0.0  # when for what is due, the last time
         self._stopping = False
         self._is_waiting = False
         self.running: dict[int, Running] = {}
@@ -144,6 +147,7 @@ class Worker:
         others = [
             asyncio.create_task(self._promote_tasks(), name="promoting"),
             asyncio.create_task(self._return_stale(), name="returning"),
+            asyncio.create_task(self._finishing.admit(), name="admitting"),
         ]
         finishing = asyncio.create_task(self._finishing.run(), name="finishing")
         told = asyncio.create_task(stop.wait())
@@ -190,7 +194,6 @@ class Worker:
                     limit=limit,
                     worker=self._worker,
                     lease_seconds=self._lease,
-                    waits=True,
                 )
                 now = loop.time()
                 self.claim_seconds.observe(now - start)
@@ -201,7 +204,8 @@ class Worker:
                 await self._interruptibly(asyncio.sleep(min(RETRY_SECONDS, self._poll)))
                 continue
             if len(found.tasks) < limit:
-                self._due.set()
+                if not found.tasks or now - self._looked > LOOK_SECONDS:
+                    self._due.set()  # told, and nothing there: it may be about what is due later
                 await self._interruptibly(self._wake.wait(min(self._poll, HEAL_SECONDS)))
 
     async def _interruptibly(self, wait: Awaitable[object]) -> None:
@@ -236,6 +240,7 @@ class Worker:
     async def _promote_tasks(self) -> None:
         while True:
             due: float | None = None
+            self._looked = asyncio.get_running_loop().time()
             try:
                 due = await tasks.promote(self._db)
             except SwarmError as error:
@@ -288,6 +293,8 @@ class Worker:
                 self.pickup_seconds.observe(max(0.0, waited + now - came))
                 await self._perform(task, Running(task, me, now, now + task.deadline_seconds))
                 self._room.set()
+                if not self.started % IN_A_ROW:
+                    await asyncio.sleep(0)  # handlers that never wait must not hold up claiming and finishing
             waiter: asyncio.Future[None] = loop.create_future()
             self._idle.append(waiter)
             await waiter

@@ -27,6 +27,37 @@ __all__ = ["base_world", "copied", "scheduler", "stage", "team", "trained_world"
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 TEMPLATE = "swarm_template"
+_TOLD_ELSEWHERE = pytest.StashKey[int]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """The long forms that are not part of the default suite."""
+    parser.addoption("--every-seed", action="store_true", help="tell every story with all its seeds (`make stories`)")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """The default suite tells each story with one of its seeds; which are left out is said at the end."""
+    if config.getoption("--every-seed"):
+        return
+    left = [item for item in items if (one := item.get_closest_marker("every_seed")) and item_is_other(item, one)]
+    config.stash[_TOLD_ELSEWHERE] = len(left)
+    if left:
+        config.hook.pytest_deselected(items=left)
+        items[:] = [item for item in items if item not in left]
+
+
+def item_is_other(item: pytest.Item, marker: pytest.Mark) -> bool:
+    """Is it told with another seed than the one its marker keeps?"""
+    callspec = getattr(item, "callspec", None)
+    return callspec is not None and not marker.args[0](**callspec.params)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Nothing is left out in silence; where workers collected, only they know how many."""
+    left = config.stash.get(_TOLD_ELSEWHERE, None)
+    if not config.getoption("--every-seed") and left != 0:
+        number = "the rest" if left is None else str(left)
+        terminalreporter.write_line(f"each fault's story was told with one seed; `make stories` tells {number}")
 
 
 @pytest.fixture(scope="session")

@@ -76,16 +76,13 @@ async def _hypotheses(draft: Draft, diagnosis: Decision) -> list[Payload]:
 
 
 async def impact(context: Context, diagnosis: Decision) -> Payload:
-    """What is made from the root: marts (nothing but exposures above them), exposures, and who owns them."""
-    below = sorted(await context.downstream(root_of(diagnosis)))
+    """What is made from the root: marts (only exposures above them), exposures, and who owns these and the root."""
+    root = root_of(diagnosis)
+    below = sorted(await context.downstream(root))
     exposures = [a for a in below if a.path.startswith("exposure.")]
     models = [a for a in below if a.path.startswith(("model.", "snapshot."))]
     marts = [a for a in models[:MOST_ASSETS] if not any(_is_model(d) for d in await context.downstream(a))]
-    owners: dict[str, str] = {}
-    for asset in [*exposures[:MOST_ASSETS], *marts]:
-        fact = await context.fact(asset, "owner")
-        if fact is not None and not fact.retracted:
-            owners[str(asset)] = str(fact.object)
+    owners = {str(a): o for a in (root, *exposures[:MOST_ASSETS], *marts) if (o := await owner_of(context, a))}
     return {
         "assets": len(below),
         "marts": _listed(marts),
@@ -93,6 +90,12 @@ async def impact(context: Context, diagnosis: Decision) -> Payload:
         "relations": _listed([a for a in below if a.scheme == "warehouse" and not a.part]),
         "owners": owners,
     }
+
+
+async def owner_of(context: Context, asset: Asset) -> str:
+    """Who is held to own an asset; empty where nobody is."""
+    fact = await context.fact(asset, "owner")
+    return "" if fact is None or fact.retracted else str(fact.object)
 
 
 def _is_model(asset: Asset) -> bool:

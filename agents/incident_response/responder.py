@@ -59,9 +59,19 @@ class IncidentResponse(Agent):
     )
     acts: ClassVar[tuple[Capability, ...]] = (
         Capability(
-            "remediate", "Run a playbook on an incident, as far as policy lets it.", {"remediation_id": "integer"}
+            "remediate",
+            "Run a playbook on an incident, as far as policy lets it.",
+            {"remediation_id": "integer"},
+            cost="costly",
+            on_request=False,
         ),
-        Capability("undo", "Take an applied remediation back.", {"remediation_id": "integer"}),
+        Capability(
+            "undo",
+            "Take an applied remediation back.",
+            {"remediation_id": "integer"},
+            cost="costly",
+            on_request=False,
+        ),
     )
     Options: ClassVar[type[BaseModel]] = IncidentResponseOptions
 

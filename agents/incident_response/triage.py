@@ -13,13 +13,14 @@ from agents.diagnoses import (
     fingerprint_of,
     nodes_of,
     pipeline_of,
+    root_of,
     run_of,
     severity_of,
     texts,
     title_of,
 )
 from agents.incident_response.draft import Draft, name_of, reference
-from agents.incident_response.packet import packet
+from agents.incident_response.packet import owner_of, packet
 from agents.verdicts import Act, Escalate, Ignore, Move, Note, Open
 from memory.records import Decision, EscalationState, Incident, IncidentState, Payload, RemediationState
 
@@ -65,7 +66,8 @@ class Triage:
             recent = [i for i in standing if i.opened_at > draft.context.now - _STORM]
             stormy = recent[0] if len(recent) >= self.storm_limit else None
         target = joined or stormy
-        await draft.say(_opening(diagnosis, target.fingerprint if target else own, draft.context.now))
+        owner = str(diagnosis.payload.get("owner") or "") or await owner_of(draft.context, root_of(diagnosis))
+        await draft.say(_opening(diagnosis, target.fingerprint if target else own, owner, draft.context.now))
         if stormy is not None:
             count = int(stormy.details.get("storm", 0)) + 1
             await draft.say(Note(name_of(stormy), {"storm": count}))
@@ -120,7 +122,8 @@ class Triage:
         failed = [r for r in runs if _did_fail(r.state, r.result)]
         breaker = int(await draft.context.setting("breaker_after"))
         if len(failed) >= breaker:
-            await self.escalate(incident, diagnosis, f"breaker: {len(failed)} remedies have not helped", draft)
+            helped = "1 remedy has" if len(failed) == 1 else f"{len(failed)} remedies have"
+            await self.escalate(incident, diagnosis, f"breaker: {helped} not helped", draft)
             return
         tried = await self._tried(incident, diagnosis, draft)
         left = await self._left(incident, diagnosis, draft)
@@ -148,7 +151,7 @@ class Triage:
                 playbook=best.name,
                 subject=diagnosis.subject,
                 rationale=f"{title_of(diagnosis)}; {best.name} treats {diagnosis.cause}"
-                f" and helped in {best.successes} of {best.tries} cases.",
+                f" and helped {best.successes} of {best.tries} times.",
                 alternatives=tuple({"playbook": r.name, "successes": r.successes, "tries": r.tries} for r in others),
                 evidence=(reference(diagnosis),),
             ),
@@ -173,7 +176,7 @@ class Triage:
         await draft.say(Escalate(name_of(incident), reason, handed))
 
 
-def _opening(diagnosis: Decision, fingerprint: str, now: datetime) -> Open:
+def _opening(diagnosis: Decision, fingerprint: str, owner: str, now: datetime) -> Open:
     payload = diagnosis.payload
     details: Payload = {
         "pipeline": pipeline_of(diagnosis),
@@ -198,7 +201,7 @@ def _opening(diagnosis: Decision, fingerprint: str, now: datetime) -> Open:
         subject=diagnosis.subject,
         started_at=_started(diagnosis),
         reason=diagnosis.rationale[:500],
-        owner=str(payload.get("owner") or ""),
+        owner=owner,
         members=(reference(diagnosis), *diagnosis.evidence),
         details=details,
     )

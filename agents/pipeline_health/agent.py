@@ -32,12 +32,25 @@ class PipelineHealth(Agent):
             "look into the warehouse for why nodes of a run failed",
             {"pipeline": "orchestrator source", "failure": "the failed nodes"},
             {"diagnosis": "a decision"},
+            cost="costly",
+            autonomy="observe",
+            on_request=False,
         ),
         Capability(
             "profile",
             "count the marts of a clean run, as what later repairs are measured against",
-            {"pipeline": "orchestrator source", "run": "invocation id"},
+            {
+                "type": "object",
+                "properties": {
+                    "pipeline": {"type": "string", "description": "the pipeline's name in the configuration"},
+                    "run": {"type": "string", "description": "the last run's id; nothing is done for another"},
+                },
+                "required": ["pipeline", "run"],
+                "additionalProperties": False,
+            },
             {"profile.good": "a fact for each mart"},
+            cost="costly",
+            autonomy="observe",
         ),
     )
     publishes = sensing.KINDS

@@ -5,15 +5,17 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Final
 
 from pydantic import TypeAdapter, ValidationError
 
+from agents.pipeline_health import owning
 from agents.pipeline_health.failure import tell
 from agents.verdicts import Sensed
 from config.assets import Asset
+from config.errors import SwarmError
 from integrations.base import LineageSource, Node, Orchestrator, Outcome, Project, Run, Staleness
 from memory.records import JSON, Edge, NewObservation, Severity
 
@@ -37,6 +39,7 @@ class Seen:
         known: nodes that failed at first contact and still do, with a digest of how.
         manifest: digest of the project whose lineage was told last.
         stale: load time of a source by node, as last reported stale.
+        owners: who owns a node, by its id, as last told; a node without is left out.
     """
 
     run: str = ""
@@ -44,6 +47,7 @@ class Seen:
     known: Mapping[str, str] = field(default_factory=dict)
     manifest: str = ""
     stale: Mapping[str, str] = field(default_factory=dict)
+    owners: Mapping[str, str] = field(default_factory=dict)
     shape: int = SHAPE
 
 
@@ -51,9 +55,15 @@ _ADAPTER = TypeAdapter(Seen)
 
 
 async def look(source: Orchestrator, baseline: JSON) -> Sensed:
-    """Look once. Nothing is read while the team's run is in flight: its artefacts are half of one run."""
+    """Look once. Nothing is told while the team's run is in flight: its artefacts are half of one run.
+
+    Only where nothing is known of what is made from what, the plan of that very run is better: else the relations it
+    makes would look to everybody like tables that come and go.
+    """
     if await source.is_running():
-        return Sensed(baseline=baseline)
+        earlier = _parse(baseline)
+        is_told = earlier is not None and bool(earlier.manifest)
+        return Sensed(baseline=baseline, edges=None if is_told else await _planned(source))
     run = await source.last_run()
     staleness = await source.staleness()
     project = await source.project() if run is not None else None
@@ -69,8 +79,20 @@ async def look(source: Orchestrator, baseline: JSON) -> Sensed:
     edges = None
     if isinstance(source, LineageSource) and (before is None or before.manifest != digest):
         edges = [_edge(e.upstream, e.downstream) for e in await source.edges()]
-    seen = Seen(run.id, True, known, digest, reported)
-    return Sensed([*observations, *stale], _ADAPTER.dump_python(seen, mode="json"), edges)
+    owners = owning.owners(project)
+    facts = owning.tell(source, project, owners, before.owners if before else {})
+    seen = Seen(run.id, True, known, digest, reported, owners)
+    return Sensed([*observations, *stale], _ADAPTER.dump_python(seen, mode="json"), edges, facts)
+
+
+async def _planned(source: Orchestrator) -> list[Edge] | None:
+    """Lineage as the run in flight has planned it; None where it has not got as far as that."""
+    if not isinstance(source, LineageSource):
+        return None
+    try:
+        return [_edge(e.upstream, e.downstream) for e in await source.edges()]
+    except SwarmError:  # not written yet, or half: the look after the run says so if it stays like that
+        return None
 
 
 def _parse(baseline: JSON) -> Seen | None:
@@ -100,7 +122,7 @@ def _without_artefact(pipeline: Asset, before: Seen | None) -> Sensed:
         0.3 if is_first else 0.7,
         key=f"no_artefact|{seen.run}",
     )
-    after = Seen(seen.run, False, seen.known, seen.manifest, seen.stale)
+    after = replace(seen, has_artefact=False)
     return Sensed([observation], _ADAPTER.dump_python(after, mode="json"))
 
 

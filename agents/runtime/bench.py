@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import TypeVar
 
 import structlog
@@ -18,6 +18,7 @@ from config.errors import PermanentError, PolicyError, SwarmError
 from config.settings import Settings
 from integrations.base import Integration
 from memory import controls, effects, incidents, ledger, remediations, standing, tasks
+from memory.cache import FactCache
 from memory.database import Database
 from memory.effects import Settled
 from memory.journal import Journal
@@ -41,7 +42,11 @@ EXPECTED_SECONDS = 900.0
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """What all tasks of an agent share: open sources, playbooks, the model's door, the settings as they are now."""
+    """What all tasks of an agent share: open sources, playbooks, the model's door, the settings as they are now.
+
+    `facts` is the process's cache of facts; None reads each from the database. `agent` is whose surroundings these are;
+    None sees the private observations of all.
+    """
 
     database: Database
     sources: Callable[[], Mapping[str, Integration]]
@@ -49,6 +54,20 @@ class Surroundings:
     settings: Callable[[], Settings]
     reasoner: Reasoner | None = None
     clearance: Sensitivity = Sensitivity.INTERNAL
+    facts: FactCache | None = None
+    agent: str | None = None
+
+    def window(self, now: datetime) -> Window:
+        """The agent's read-only window for one batch or task that begins `now`, by the server's time."""
+        return Window(
+            self.database,
+            clearance=self.clearance,
+            settings=self.settings,
+            playbooks=self.playbooks,
+            now=now,
+            facts=self.facts,
+            agent=self.agent,
+        )
 
 
 class TaskBench:

@@ -139,13 +139,7 @@ class Workshop:
 
     async def _work(self, task: Task, around: Surroundings) -> None:
         agent = self.agents()[task.agent]
-        window = Window(
-            around.database,
-            clearance=around.clearance,
-            settings=around.settings,
-            playbooks=around.playbooks,
-            now=await clock.now(around.database),
-        )
+        window = around.window(await clock.now(around.database))
         if task.kind == "sense":
             await sense(agent, task, around, window)
             return
@@ -155,7 +149,8 @@ class Workshop:
     async def _finish(self, task: Task, around: Surroundings, window: Window, verdicts: Sequence[Verdict]) -> None:
         async with around.database.transaction(clearance=around.clearance) as tx:
             await tasks.succeed(tx, task, {"verdicts": [type(v).__name__ for v in verdicts]})
-            writing = Writing(tx, task.agent, self.outgoing(), window.now, tuple(window.consulted))
+            shared = around.settings().memory.shared_importance
+            writing = Writing(tx, task.agent, self.outgoing(), window.now, tuple(window.consulted), shared)
             await writing.write(verdicts)
 
     async def _failed(self, task: Task, error: Exception) -> Finished:
@@ -175,7 +170,9 @@ class Workshop:
             now = await clock.now(around.database)
             async with around.database.transaction(clearance=around.clearance) as tx:
                 kind = (await kinds.known(tx)).require(task.agent, task.kind)
-                await tasks.fail(tx, task, f"{code}: {text}", retry_in=kind.wait(task.attempt) if again else None)
+                hint = f" → {error.hint}" if isinstance(error, SwarmError) and error.hint else ""
+                wait = kind.wait(task.attempt) if again else None
+                await tasks.fail(tx, task, f"{code}: {text}{hint}", retry_in=wait)
                 await counters.count(tx, "dataswarm_task_failures_total", {"kind": task.kind, "error": code})
                 if not again and task.incident_id is not None and task.kind != "notify":
                     writing = Writing(tx, task.agent, self.outgoing(), now)

@@ -10,7 +10,7 @@ from agents.base import Agent
 from agents.runtime.bench import Surroundings
 from agents.runtime.window import Window
 from config.assets import Asset
-from config.errors import ConflictError, SwarmError
+from config.errors import ConflictError, PermanentError, SwarmError
 from integrations.base import Integration, Orchestrator, Warehouse
 from memory import baselines, knowledge, ledger, lineage, tasks
 from memory.database import Transaction
@@ -43,6 +43,8 @@ async def sense(agent: Agent, task: Task, around: Surroundings, window: Window) 
         async with around.database.transaction(clearance=around.clearance) as tx:
             await tasks.succeed(tx, task, {"skipped": f"{name} is not open here"})
         return
+    if not isinstance(source, tuple(agent.senses)):  # somebody asked for it
+        raise PermanentError(f"{agent.name} does not look at {name}: it is no source of its kind")
     async with around.database.transaction(clearance=around.clearance) as tx:
         baseline = await baselines.get(tx, agent.name, name)
     known: Mapping[str, object] = baseline.value if baseline else {}
@@ -59,7 +61,8 @@ async def sense(agent: Agent, task: Task, around: Surroundings, window: Window) 
         observations.append(NewObservation(RECOVERED, asset_of(source), payload={"source": name}))
     async with around.database.transaction(clearance=around.clearance) as tx:
         await tasks.succeed(tx, task, {"observations": len(observations)})
-        await ledger.record(tx, agent.name, observations)
+        shared = around.settings().memory.shared_importance
+        await ledger.record(tx, agent.name, observations, threshold=shared)
         if sensed.edges is not None:
             await lineage.replace(tx, name, sensed.edges)
         for subject, predicate, obj in sensed.facts:

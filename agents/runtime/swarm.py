@@ -5,10 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import asdict
-from datetime import timedelta
 from uuid import UUID, uuid4
 
 import structlog
@@ -16,23 +14,25 @@ import structlog
 from agents.base import Agent
 from agents.playbook import Playbook, Reasoner
 from agents.runtime.bench import Surroundings
+from agents.runtime.concerning import heard
 from agents.runtime.considering import Consideration
 from agents.runtime.performing import NOTIFY, Workshop, kinds_of
 from agents.runtime.ticking import Ticks
+from agents.runtime.upkeep import Upkeep
 from agents.runtime.writing import Outgoing
-from config.errors import ConflictError, PermanentError, SwarmError, TransientError
+from config.errors import PermanentError, SwarmError, TransientError
 from config.settings import Settings
 from integrations.base import Channel, Integration, Message
-from memory import approvals, clock, figures, kinds, partitions, presence, recall, remediations, tasks, timers
+from memory import figures, kinds, presence
 from memory.bus import HINT, Listener
+from memory.cache import FactCache
 from memory.database import Database
+from memory.feed import Feed
 from memory.figures import Figures
 from memory.heartbeat import Heartbeat
-from memory.records import RemediationState, Sensitivity, Task
+from memory.records import Sensitivity, Task
 
 log = structlog.get_logger(__name__)
-HOUSEKEEPING_SECONDS = 30.0
-PARTITION_SECONDS = 3600.0
 CLEARANCES = {
     "public": Sensitivity.PUBLIC,
     "internal": Sensitivity.INTERNAL,
@@ -77,6 +77,8 @@ class Swarm:
         self.host = socket.gethostname()
         self.label = f"{self.host}:{os.getpid()}"
         self.listener = Listener(database.listen_url)
+        self.feed = Feed(database)
+        self.facts = FactCache(database, self.listener, seconds=settings.memory.cache_seconds)
         self.ticks = Ticks(database, lambda: self.settings)
         self.considerations: dict[str, Consideration] = {}
         self.heartbeat: Heartbeat | None = None
@@ -94,6 +96,8 @@ class Swarm:
             settings=lambda: self.settings,
             reasoner=self.reasoner,
             clearance=CLEARANCES[tuned.clearance] if tuned else Sensitivity.INTERNAL,
+            facts=self.facts,
+            agent=agent,
         )
 
     def outgoing(self) -> Outgoing:
@@ -105,7 +109,9 @@ class Swarm:
     async def run(self, stop: asyncio.Event) -> None:
         """Until `stop` is set; then drain: finish or hand back what is leased, give up the agents' leases."""
         runtime = self.settings.runtime
+        self.listener.call(HINT, self.feed.hint)
         await self.listener.start()
+        self.facts.start()
         heartbeat = self.heartbeat = Heartbeat(
             self.database.listen_url,
             self.process,
@@ -129,9 +135,8 @@ class Swarm:
         await self._beat()
         self.ticks.start()
         await self._reshape()
-        keeping = asyncio.create_task(self._keep_house(stop), name="housekeeping")
-        timing = asyncio.create_task(self._fire_timers(stop), name="timers")
-        parting = asyncio.create_task(self._keep_partitions(stop), name="partitions")
+        upkeep = Upkeep(self.database, lambda: self.settings, beat=self._beat)
+        keeping = asyncio.create_task(upkeep.run(stop), name="upkeep")
         log.info("swarm.up", agents=sorted(self.agents), sources=sorted(self.sources))
         self._started.set()
         try:
@@ -141,9 +146,10 @@ class Swarm:
             for _, told in self._loops.values():
                 told.set()
             loops = [loop for loop, _ in self._loops.values()]
-            for job in (keeping, timing, parting):
-                job.cancel()
-            await asyncio.gather(*loops, keeping, timing, parting, return_exceptions=True)
+            keeping.cancel()
+            await asyncio.gather(*loops, keeping, return_exceptions=True)
+            await self.feed.close()
+            await self.facts.close()
             await asyncio.to_thread(heartbeat.stop)
             with suppress(SwarmError):
                 async with self.database.transaction() as tx:
@@ -217,7 +223,7 @@ class Swarm:
             loop, told = self._loops.pop(name)
             told.set()
             await loop
-            del self.considerations[name]
+            self.feed.unsubscribe(self.considerations.pop(name).wake)
             log.info("agent.off", agent=name)
         for name, agent in self.agents.items():
             if name not in self._loops:
@@ -229,18 +235,19 @@ class Swarm:
     async def _enlist(self, name: str, agent: Agent) -> None:
         around = self.around(name)
         async with self.database.transaction() as tx:
-            await presence.enlist(tx, name, [asdict(c) for c in agent.acts], around.clearance)
+            await presence.enlist(tx, name, agent.offers(), around.clearance)
         runtime = self.settings.runtime
         consideration = Consideration(
             agent=agent,
             around=around,
             outgoing=self.outgoing(),
-            wake=self.listener.subscribe(HINT),
+            wake=self.feed.subscribe(heard(agent), name),
             process=self.process,
             host=self.host,
             label=self.label,
             lease_seconds=runtime.agent_lease_seconds,
             poll_seconds=runtime.poll_seconds,
+            feed=self.feed,
         )
         told = asyncio.Event()
         self.considerations[name] = consideration
@@ -258,59 +265,6 @@ class Swarm:
                 sorted(self.agents),
                 self.figures().to_json(),
             )
-
-    async def _keep_partitions(self, stop: asyncio.Event) -> None:
-        async def once() -> None:
-            days = self._retention()
-            await partitions.maintain(self.database, days)
-            async with self.database.transaction() as tx:
-                await tasks.forget_blobs(tx, days["tasks_history"])
-            now = await clock.now(self.database)
-            async with self.database.transaction(clearance=Sensitivity.CONFIDENTIAL) as tx:
-                for noun in ("observation", "decision"):
-                    await recall.forget(tx, [noun], now - timedelta(days=days[f"{noun}s"]))
-
-        await _every(PARTITION_SECONDS, stop, "partitions", once)
-
-    def _retention(self) -> dict[str, int]:
-        days = self.settings.retention
-        return {
-            "events": days.events_days,
-            "observations": days.observations_days,
-            "decisions": days.observations_days,
-            "tasks_history": days.history_days,
-            "access_log": days.access_days,
-        }
-
-    async def _fire_timers(self, stop: asyncio.Event) -> None:
-        await _every(min(self.settings.runtime.poll_seconds, 1.0), stop, "timers", lambda: timers.fire(self.database))
-
-    async def _keep_house(self, stop: asyncio.Event) -> None:
-        async def once() -> None:
-            await self._beat()
-            async with self.database.transaction() as tx:
-                for question in await approvals.expire(tx):
-                    with suppress(ConflictError):  # the remedy went another way meanwhile
-                        await remediations.move(
-                            tx,
-                            question.remediation_id,
-                            before=[RemediationState.PROPOSED],
-                            after=RemediationState.REFUSED,
-                            result={"reason": "nobody answered in time", "by_request": True},
-                        )
-
-        every = min(HOUSEKEEPING_SECONDS, self.settings.runtime.agent_lease_seconds)
-        await _every(every, stop, "housekeeping", once)
-
-
-async def _every(seconds: float, stop: asyncio.Event, what: str, do: Callable[[], Awaitable[object]]) -> None:
-    while not stop.is_set():
-        try:
-            await do()
-        except SwarmError as error:
-            log.warning("loop.failed", loop=what, problem=error.message)
-        with suppress(TimeoutError):
-            await asyncio.wait_for(stop.wait(), seconds)
 
 
 def _undelivered(channel: str, error: str, *, retry: bool) -> SwarmError:

@@ -6,12 +6,14 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import datetime, timedelta
+from typing import TypedDict, TypeVar
 
 from agents.context import Remedy
 from agents.playbook import Playbook
 from config.assets import Asset
 from config.settings import Settings
 from memory import controls, escalations, incidents, knowledge, ledger, lineage, remediations
+from memory.cache import FactCache
 from memory.database import Database, Transaction
 from memory.records import (
     JSON,
@@ -27,6 +29,14 @@ from memory.records import (
 )
 
 MOST = 500
+Row = TypeVar("Row", Observation, Decision)
+
+
+class Private(TypedDict):
+    """Whose private observations are shown, and from which importance on one is everybody's."""
+
+    reader: str | None
+    threshold: float
 
 
 class Window:
@@ -34,6 +44,9 @@ class Window:
 
     Each answer is read in a short transaction of its own under the agent's clearance; `consulted` collects what was
     read, and the runtime keeps it with the decision as its evidence.
+
+    With `facts`, the process's cache, a fact may be as old as that says; who may read what is confidential goes to
+    the database for each. With `agent`, the private observations of others are not shown.
     """
 
     def __init__(
@@ -44,12 +57,16 @@ class Window:
         settings: Callable[[], Settings],
         playbooks: Callable[[], Mapping[str, Playbook]],
         now: datetime,
+        facts: FactCache | None = None,
+        agent: str | None = None,
     ) -> None:
         self._database = database
         self._clearance = clearance
         self._settings = settings
         self._playbooks = playbooks
         self._now = now
+        self._agent = agent
+        self._facts = facts if clearance < Sensitivity.CONFIDENTIAL else None
         self.consulted: dict[Reference, None] = {}
 
     @property
@@ -62,6 +79,13 @@ class Window:
         async with self._database.transaction(clearance=self._clearance) as tx:
             yield tx
 
+    def _private(self) -> Private:
+        return {"reader": self._agent, "threshold": self._settings().memory.shared_importance}
+
+    def _seen(self, noun: str, found: Sequence[Row]) -> Sequence[Row]:
+        self._consulted(noun, [row.id for row in found])
+        return found
+
     def _consulted(self, noun: str, ids: Sequence[int]) -> None:
         self.consulted.update(dict.fromkeys(Reference(noun, i) for i in ids))
 
@@ -73,12 +97,12 @@ class Window:
         since: timedelta | None = None,
     ) -> Sequence[Observation]:
         """Observations, newest first; at most 500."""
+        begin = None if since is None else self._now - since
         async with self._reading() as tx:
             found = await ledger.observations(
-                tx, kinds=kinds, subjects=subjects, since=None if since is None else self._now - since, limit=MOST
+                tx, kinds=kinds, subjects=subjects, since=begin, limit=MOST, **self._private()
             )
-        self._consulted("observation", [o.id for o in found])
-        return found
+        return self._seen("observation", found)
 
     async def decisions(
         self, *, kind: str | None = None, incident_id: int | None = None, since: timedelta | None = None
@@ -92,8 +116,7 @@ class Window:
                 since=None if since is None else self._now - since,
                 limit=MOST,
             )
-        self._consulted("decision", [d.id for d in found])
-        return found
+        return self._seen("decision", found)
 
     async def incident(self, key: int | str) -> Incident | None:
         """By id, or the open one with that fingerprint."""
@@ -134,6 +157,8 @@ class Window:
 
     async def fact(self, subject: Asset, predicate: str) -> Fact | None:
         """What is held to be true now."""
+        if self._facts is not None:
+            return await self._facts.fact(subject, predicate, clearance=self._clearance)
         async with self._reading() as tx:
             return await knowledge.fact(tx, subject, predicate)
 

@@ -57,6 +57,7 @@ class Writing:
     outgoing: Outgoing
     now: datetime
     consulted: Iterable[Reference] = ()
+    shared_importance: float = ledger.THRESHOLD
     opened: dict[str, Incident] = field(default_factory=dict)
 
     async def write(self, verdicts: Sequence[Verdict]) -> None:
@@ -81,7 +82,7 @@ class Writing:
 
     @_one.register
     async def _(self, v: Record) -> None:
-        await ledger.record(self.tx, self.agent, [v.observation])
+        await ledger.record(self.tx, self.agent, [v.observation], threshold=self.shared_importance)
 
     @_one.register
     async def _(self, v: Assert) -> None:

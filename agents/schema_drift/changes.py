@@ -34,5 +34,5 @@ class Change:
     @property
     def name(self) -> str:
         """What tells it from the other changes of a look."""
-        what = self.payload.get("what") or self.payload.get("after") or ""
+        what = self.payload.get("what") or self.payload.get("after") or ",".join(self.payload.get("dropped") or ())
         return "|".join((self.kind, self.table, self.column, str(what), ">".join(self.identities)))

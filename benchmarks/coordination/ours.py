@@ -16,10 +16,11 @@ from config.assets import Asset
 from memory import bus, kinds, migrate, partitions, tasks
 from memory.bus import Listener, Wake
 from memory.database import Database
+from memory.feed import Feed
 from memory.heartbeat import Heartbeat
 from memory.intake import Intake
 from memory.kinds import Kind
-from memory.records import Event, NewTask, Reference, Task
+from memory.records import NewTask, Reference, Task
 from memory.worker import Worker
 
 AGENT = "bench"
@@ -149,28 +150,33 @@ class Ours(Speaker):
             await bus.publish(tx, TOPIC, ASSET, Reference("observation", number))
 
     async def attend(self, agents: int, *, reads: bool) -> None:
-        """One LISTEN for all of them; each reads by a cursor of its own, through the pool."""
+        """One LISTEN for all of them, and one feed; each reads by a cursor of its own."""
         await self.open()
         self.listener = Listener(self.db.listen_url)
         await self.listener.start()
+        if not reads:
+            waking = [self._wake(self.listener.subscribe(bus.HINT)) for _ in range(agents)]
+            self.readers = [asyncio.create_task(one) for one in waking]
+            return
         async with self.db.transaction() as tx:
             cursor = await bus.now_cursor(tx)
-        self.readers = [
-            asyncio.create_task(self._read(self.listener.subscribe(bus.HINT), cursor, heard, reads=reads))
-            for heard in self.hearing[:agents]
-        ]
+        feed = Feed(self.db)
+        self.listener.call(bus.HINT, feed.hint)
+        self.readers = [asyncio.create_task(self._read(feed, cursor, heard)) for heard in self.hearing[:agents]]
 
-    async def _read(self, wake: Wake, cursor: bus.Cursor, heard: dict[int, int], *, reads: bool) -> None:
+    async def _wake(self, wake: Wake) -> None:
         while True:
-            events: list[Event] = []
-            if reads:
-                async with self.db.transaction() as tx:
-                    events, cursor = await bus.read(tx, cursor, topics=[TOPIC], agent=AGENT, limit=BUS_PAGE)
+            await wake.wait(POLL_SECONDS)
+
+    async def _read(self, feed: Feed, cursor: bus.Cursor, heard: dict[int, int]) -> None:
+        ear = feed.subscribe([TOPIC], AGENT)
+        while True:
+            events, cursor = await feed.read(cursor, topics=[TOPIC], agent=AGENT, limit=BUS_PAGE)
             at = now_ns()
             for event in events:
                 heard.setdefault(event.reference.id, at)
-            if len(events) < BUS_PAGE:
-                await wake.wait(POLL_SECONDS)
+            if len(events) < BUS_PAGE and not await ear.wait(POLL_SECONDS):
+                await feed.look()
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from dataswarm.commands import rehearsing
 from dataswarm.commands.shared import AsJson, By, ConfigFile, Desk, at_desk, command, group, whoever
 from dataswarm.rendering import Page, answer, moment
 
@@ -34,6 +35,7 @@ def add_to(memory: typer.Typer) -> None:
     _add_merge(branch)
     _add_drop(branch)
     _add_rollback(branch)
+    rehearsing.add_to(memory)
 
 
 def _add_list(branch: typer.Typer) -> None:

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from dataswarm.commands.shared import AsJson, ConfigFile, Desk, at_desk, command, group
+from dataswarm.commands.shared import AsJson, By, ConfigFile, Desk, at_desk, command, group, whoever
 from dataswarm.rendering import Page, answer, moment
 
 Topics = Annotated[
@@ -115,6 +115,7 @@ def _add_replay(events: typer.Typer) -> None:
         "replay",
         "dataswarm events replay --agent pipeline-health --since 2h",
         "dataswarm events replay --agent incident-response --since 2026-11-20T08:00 --until 2026-11-20T09:00 --json",
+        "dataswarm events replay --agent pipeline-health --since 2h --branch what-if --keep",
     )
     def replay(
         agent: Annotated[str, typer.Option("--agent", metavar="NAME", help="Who is told.", show_default=False)],
@@ -123,14 +124,24 @@ def _add_replay(events: typer.Typer) -> None:
         ],
         until: Annotated[str | None, typer.Option("--until", metavar="TIME", help="As --since; default: now.")] = None,
         batch: Annotated[
-            int, typer.Option("--batch", min=1, max=200, help="Events told at once, as its loop does; 1: one by one.")
-        ] = 200,
+            int | None,
+            typer.Option("--batch", min=1, max=200, help="Events told at once; default: 200, with --keep one by one."),
+        ] = None,
+        branch: Annotated[
+            str, typer.Option("--branch", metavar="NAME", help="What it believes is what this branch of memory says.")
+        ] = "main",
+        keep: Annotated[
+            bool, typer.Option("--keep", help="Keep what it said as a rehearsal, to compare it with others.")
+        ] = False,
+        by: By = "",
         as_json: AsJson = False,
         config: ConfigFile = None,
     ) -> None:
-        """Tell a past range to one agent again and show what it would say today. Nothing is written, nothing is done.
+        """Tell a past range to one agent again and show what it would say today. Nothing is done.
 
-        It looks at the blackboard as it is now; only the time it is told is that of the events.
+        It is told the time of the events and sees the observations and decisions of before; the rest of the blackboard
+        is as it is now, and facts are those of the branch. Nothing is written, but for the rehearsal with --keep:
+        `dataswarm memory rehearsal` has those.
         """
         from dataswarm import replays  # noqa: PLC0415 - see the package
         from dataswarm.app import load  # noqa: PLC0415
@@ -141,7 +152,11 @@ def _add_replay(events: typer.Typer) -> None:
 
         async def work(desk: Desk) -> dict[str, Any]:
             begin, end = await _point(desk, since), await _point(desk, until) or await clock.now(desk.database)
-            return await replays.replay(desk.database, settings, members, agent, since=begin, until=end, batch=batch)
+            keep_for, at_once = (whoever(by), batch or 1) if keep else (None, batch or 200)
+            return await replays.replay(
+                desk.database, settings, members, agent, since=begin, until=end, batch=at_once, branch=branch,
+                keep_for=keep_for,
+            )  # fmt: skip
 
         found = at_desk(config, work)
         answer(found, as_json=as_json, show=lambda page: show_replay(page, found))
@@ -149,28 +164,50 @@ def _add_replay(events: typer.Typer) -> None:
 
 def show_replay(page: Page, found: dict[str, Any]) -> None:
     """What was told, and what was said to it."""
+    _show_range(page, found)
+    page.line()
+    if found["told"]:
+        page.line(f"{found['told']} of {found['read']} events concern it.")
+    else:
+        none_kept = "no event is kept" if found["kept_since"] is None else "none of them concerns it"
+        page.line(f"{found['read']} events may reach it in this range; {none_kept}, so it was told nothing")
+    for number, said in enumerate(found["answers"], 1):
+        page.title(f"Batch {number}: {len(said['events'])} event(s)")
+        _show_batch(page, said)
+    _show_kept(page, found)
+
+
+def _show_range(page: Page, found: dict[str, Any]) -> None:
     off = "" if found["is_enabled"] else " (it is disabled here)"
     page.line(f"{found['agent']}{off}, {moment(found['since'])} to {moment(found['until'])}", style="bold")
-    page.line("Nothing was written. It looked at the blackboard as it is now:")
+    written = "Nothing was written." if found["rehearsal"] is None else "Nothing but the rehearsal was written."
+    page.line(f"{written} What it looked at is of the events' time, but for what is as it is now:")
     for what in found["as_of_now"]:
         page.line(f"  - {what}")
+    if found["branch"] != "main":
+        page.line(f"What it believes is what the branch {found['branch']} says.")
     if found["kept_since"] and found["kept_since"] > found["since"]:
         page.line(f"Events are kept since {moment(found['kept_since'])}; what was before cannot be told.")
     if found["is_cut"]:
         page.line(f"Only the first {found['read']} events were told: choose a shorter range.", style="yellow")
-    page.line()
-    if not found["told"]:
-        none_kept = "no event is kept" if found["kept_since"] is None else "none of them concerns it"
-        page.line(f"{found['read']} events may reach it in this range; {none_kept}, so it was told nothing")
+
+
+def _show_batch(page: Page, said: dict[str, Any]) -> None:
+    for event in said["events"]:
+        page.line(line_of(event))
+    if said["problem"]:
+        page.line(f"  it could not answer: {said['problem']}", style="red")
+    elif not said["verdicts"]:
+        page.line("  it would say nothing")
+    for verdict in said["verdicts"]:
+        page.line(f"  it would say: {verdict['summary']}")
+
+
+def _show_kept(page: Page, found: dict[str, Any]) -> None:
+    kept = found["rehearsal"]
+    if kept is None:
         return
-    page.line(f"{found['told']} of {found['read']} events concern it.")
-    for number, said in enumerate(found["answers"], 1):
-        page.title(f"Batch {number}: {len(said['events'])} event(s)")
-        for event in said["events"]:
-            page.line(line_of(event))
-        if said["problem"]:
-            page.line(f"  it could not answer: {said['problem']}", style="red")
-        elif not said["verdicts"]:
-            page.line("  it would say nothing")
-        for verdict in said["verdicts"]:
-            page.line(f"  it would say: {verdict['summary']}")
+    page.line()
+    page.line(f"Kept as rehearsal {kept}: `dataswarm memory rehearsal compare {kept}` tells it from what was real.")
+    if found["left_out"]:
+        page.line(f"{found['left_out']} verdict(s) over confidential evidence were not kept.", style="yellow")

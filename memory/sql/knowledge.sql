@@ -45,14 +45,14 @@ WITH base AS (
            retracted, reason, keyed
     FROM written
 ), findable AS (
-    INSERT INTO dataswarm.documents (noun, ref, at, agent, kind, subject, whole, sensitivity, text)
-    SELECT 'fact', id, valid_from, agent, predicate, subject, %(whole)s::text, sensitivity, %(text)s::text
-    FROM written WHERE branch = 'main' AND NOT retracted
+    INSERT INTO dataswarm.documents (noun, ref, at, agent, kind, subject, whole, sensitivity, text, branch)
+    SELECT 'fact', id, valid_from, agent, predicate, subject, %(whole)s::text, sensitivity, %(text)s::text, branch
+    FROM written WHERE NOT retracted
     ON CONFLICT (noun, ref) DO UPDATE SET
         at = EXCLUDED.at, agent = EXCLUDED.agent, sensitivity = EXCLUDED.sensitivity, text = EXCLUDED.text
 ), gone AS (
     DELETE FROM dataswarm.documents
-    WHERE noun = 'fact' AND ref IN (SELECT id FROM written WHERE branch = 'main' AND retracted)
+    WHERE noun = 'fact' AND ref IN (SELECT id FROM written WHERE retracted)
 )
 SELECT * FROM written;
 

@@ -31,8 +31,8 @@ WITH moment AS (
            evidence::jsonb, content_hash
     FROM fresh
 ), findable AS (
-    INSERT INTO dataswarm.documents (noun, ref, at, agent, kind, subject, whole, sensitivity, text)
-    SELECT 'observation', id, at, %(agent)s::text, kind, subject, whole, sensitivity, text FROM fresh
+    INSERT INTO dataswarm.documents (noun, ref, at, agent, kind, subject, whole, sensitivity, text, importance)
+    SELECT 'observation', id, at, %(agent)s::text, kind, subject, whole, sensitivity, text, importance FROM fresh
 ), told AS (
     INSERT INTO dataswarm.events (at, topic, subject, noun, reference_id)
     SELECT at, 'observation.' || kind, subject, 'observation', id FROM fresh
@@ -80,7 +80,9 @@ SELECT id FROM fresh;
 -- name: observation
 -- index: observations_id (id)
 SELECT id, at, agent, kind, subject, severity, importance, sensitivity, payload, evidence, content_hash
-FROM dataswarm.observations WHERE id = %(id)s::bigint;
+FROM dataswarm.observations
+WHERE id = %(id)s::bigint
+  AND (%(reader)s::text IS NULL OR importance >= %(threshold)s::float8 OR agent = %(reader)s::text);
 
 -- name: observations
 -- index: observations_whole (whole, at desc, id desc), or the primary key backwards where no subject is given
@@ -90,6 +92,7 @@ WHERE (%(wholes)s::text[] IS NULL OR whole = ANY (%(wholes)s::text[]))
   AND (%(subjects)s::text[] IS NULL OR whole = ANY (%(subjects)s::text[]) OR subject = ANY (%(subjects)s::text[]))
   AND (%(kinds)s::text IS NULL OR kind ~ %(kinds)s::text)
   AND (%(since)s::timestamptz IS NULL OR at >= %(since)s::timestamptz)
+  AND (%(reader)s::text IS NULL OR importance >= %(threshold)s::float8 OR agent = %(reader)s::text)
 ORDER BY at DESC, id DESC
 LIMIT %(limit)s::integer;
 

@@ -33,7 +33,7 @@ DELETE FROM dataswarm.documents
 WHERE noun = ANY (%(nouns)s::text[]) AND at < %(before)s::timestamptz;
 
 -- name: fold_lexemes
--- index: lexeme_news primary key; lexeme_counts primary key
+-- index: lexeme_counts primary key; lexeme_news is read whole
 SELECT dataswarm.fold_lexemes(%(most)s::integer) AS folded;
 
 -- name: line_of_memory

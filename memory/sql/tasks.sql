@@ -112,8 +112,8 @@ WHERE t.id = ANY (ARRAY(SELECT id FROM candidate))
 RETURNING t.id, t.agent, t.kind, t.subject,
           CASE WHEN t.payload IS NULL THEN (SELECT b.body FROM dataswarm.task_blobs b WHERE b.task_id = t.id)
                ELSE t.payload::text END,
-          t.priority, t.attempt, t.max_attempts, t.deadline_seconds, t.created_at, t.ready_at, t.key, t.token,
-          t.lease_until, t.incident_id, t.error;
+          t.priority, t.attempt, t.max_attempts, t.deadline_seconds, t.created_at, t.key, t.token, t.lease_until,
+          t.incident_id, t.error, date_part('epoch', t.leased_at - t.ready_at) AS waited;
 
 -- name: renew_tasks
 -- index: tasks_pkey; changes no indexed column, so the update is HOT. A row locked by its own running transaction is
@@ -143,7 +143,9 @@ WHERE id = %(id)s::bigint AND token = %(token)s::uuid
 FOR NO KEY UPDATE;
 
 -- name: finish_tasks
--- index: tasks_pkey; keys_pkey for those with a key
+-- index: tasks_pkey; keys_pkey for those with a key or a subject to themselves, tasks_scheduled_subject for who is next on
+-- it. Who is next takes the finished one's place too where both are of one kind and nobody else waits for a place: as
+-- many are running before as after, so the kind's lock is not needed. A kind whose limit was lowered gives no place on
 WITH done AS MATERIALIZED (
     DELETE FROM dataswarm.tasks
     WHERE id = ANY (%(ids)s::bigint[]) AND token = ANY (%(tokens)s::uuid[])
@@ -164,8 +166,56 @@ WITH done AS MATERIALIZED (
     INSERT INTO dataswarm.events (at, topic, subject, noun, reference_id)
     SELECT coalesce(%(now)s::timestamptz, statement_timestamp()), 'task.succeeded', subject, 'task', id FROM done
     WHERE announces
+), held AS MATERIALIZED (
+    SELECT d.subject, d.agent, d.kind
+    FROM (SELECT id::text AS holder, subject, agent, kind FROM done WHERE exclusive ORDER BY subject) AS d
+    CROSS JOIN LATERAL (
+        SELECT FROM dataswarm.keys k
+        WHERE k.scope = 'subject' AND k.key = d.subject AND k.holder = d.holder
+        LIMIT 1 FOR UPDATE) AS own
+), full_ AS MATERIALIZED (
+    SELECT k.agent, k.kind
+    FROM dataswarm.task_kinds k
+    WHERE k.max_running IS NOT NULL AND (k.agent, k.kind) IN (SELECT agent, kind FROM held)
+      AND ((SELECT true FROM dataswarm.tasks_scheduled s
+            WHERE s.agent = k.agent AND s.kind = k.kind AND s.reason = 'limit' LIMIT 1)
+           OR k.max_running < (SELECT count(*) FROM dataswarm.tasks t WHERE t.agent = k.agent AND t.kind = k.kind)
+                            + (SELECT count(*) FROM dataswarm.keys o
+                               WHERE o.scope = json_build_array('running', k.agent, k.kind)::text
+                                 AND o.expires_at > coalesce(%(now)s::timestamptz, statement_timestamp())))
+), next AS MATERIALIZED (
+    SELECT held.subject, parked.id,
+           parked.is_limited AND ((held.agent, held.kind) <> (parked.agent, parked.kind)
+               OR EXISTS (SELECT FROM full_ f WHERE f.agent = held.agent AND f.kind = held.kind)) AS queues
+    FROM held
+    CROSS JOIN LATERAL (
+        SELECT s.id, s.agent, s.kind, EXISTS (SELECT FROM dataswarm.task_kinds k
+               WHERE k.agent = s.agent AND k.kind = s.kind AND k.max_running IS NOT NULL) AS is_limited
+        FROM dataswarm.tasks_scheduled s
+        WHERE s.reason = 'subject' AND s.subject = held.subject
+        ORDER BY s.priority DESC, s.id LIMIT 1 FOR UPDATE OF s SKIP LOCKED) AS parked
+), queued AS (
+    UPDATE dataswarm.tasks_scheduled SET reason = 'limit'
+    WHERE id = ANY (ARRAY(SELECT id FROM next WHERE queues))
+), moved AS MATERIALIZED (
+    DELETE FROM dataswarm.tasks_scheduled WHERE id = ANY (ARRAY(SELECT id FROM next WHERE NOT queues)) RETURNING *
+), handed AS (
+    UPDATE dataswarm.keys k SET holder = next.id::text, expires_at = NULL
+    FROM next WHERE k.scope = 'subject' AND k.key = next.subject
+), unheld AS (
+    DELETE FROM dataswarm.keys k
+    USING (SELECT subject FROM held EXCEPT SELECT subject FROM next) AS free
+    WHERE k.scope = 'subject' AND k.key = free.subject
+), ready AS (
+    INSERT INTO dataswarm.tasks (id, agent, kind, subject, payload, priority, attempt, max_attempts, deadline_seconds, created_at,
+                             ready_at, key, key_outlives, exclusive, announces, incident_id, error)
+    SELECT id, agent, kind, subject, payload, priority, attempt, max_attempts, deadline_seconds, created_at,
+           coalesce(%(now)s::timestamptz, statement_timestamp()), key, key_outlives, exclusive, announces,
+           incident_id, error
+    FROM moved
 )
-SELECT id, announces, CASE WHEN exclusive THEN subject END FROM done;
+SELECT (SELECT array_agg(id) FROM done) AS ids, (SELECT bool_or(announces) FROM done) AS announced,
+       (SELECT array_agg(DISTINCT agent) FROM moved) AS told, EXISTS (SELECT FROM next WHERE queues) AS waits;
 
 -- name: retry_task
 -- index: tasks_pkey

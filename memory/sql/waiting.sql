@@ -137,13 +137,16 @@ UPDATE dataswarm.keys SET expires_at = %(until)s::timestamptz
 WHERE scope = 'subject' AND key = %(subject)s::text AND holder = %(holder)s::text;
 
 -- name: lock_limited
--- index: tasks_scheduled_limit (agent, kind, priority desc, id), once a kind
-SELECT k.agent, k.kind, k.max_running
-FROM dataswarm.task_kinds k
-WHERE (SELECT true FROM dataswarm.tasks_scheduled s
-       WHERE s.agent = k.agent AND s.kind = k.kind AND s.reason = 'limit'
-       ORDER BY s.priority DESC, s.id LIMIT 1)
-ORDER BY k.agent, k.kind FOR NO KEY UPDATE;
+-- index: tasks_scheduled_limit (agent, kind, priority desc, id), once a kind. Which ones are locked is kept in a setting that
+-- ends with the transaction, so that `admit_limited` can follow in the same round trip
+SELECT set_config('dataswarm.limited', coalesce(json_agg(json_build_array(agent, kind, max_running))::text, '[]'), true)
+FROM (
+    SELECT k.agent, k.kind, k.max_running
+    FROM dataswarm.task_kinds k
+    WHERE (SELECT true FROM dataswarm.tasks_scheduled s
+           WHERE s.agent = k.agent AND s.kind = k.kind AND s.reason = 'limit'
+           ORDER BY s.priority DESC, s.id LIMIT 1)
+    ORDER BY k.agent, k.kind FOR NO KEY UPDATE) AS locked;
 
 -- name: admit_limited
 -- index: tasks_queue and keys_pkey to count what runs, tasks_scheduled_limit to find who is next. After lock_limited and
@@ -156,7 +159,8 @@ WITH room AS MATERIALIZED (
                          WHERE k.scope = json_build_array('running', w.agent, w.kind)::text
                            AND k.expires_at > coalesce(%(now)s::timestamptz, statement_timestamp())),
                %(limit)s::int)) AS places
-    FROM unnest(%(agents)s::text[], %(kinds)s::text[], %(most)s::int[]) AS w (agent, kind, most)
+    FROM (SELECT one ->> 0 AS agent, one ->> 1 AS kind, (one ->> 2)::int AS most
+          FROM json_array_elements(current_setting('dataswarm.limited')::json) AS one) AS w
 ), next AS MATERIALIZED (
     SELECT parked.id
     FROM room

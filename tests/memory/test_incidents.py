@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from datetime import timedelta
+from typing import Any
 
+import psycopg
 import pytest
 
 from config.errors import ConflictError, UsageError
-from memory import approvals, escalations, incidents, measures
+from memory import approvals, escalations, incidents, measures, statements, totals, transitions
 from memory.bus import now_cursor, read
-from memory.database import Database
+from memory.database import Database, Transaction
 from memory.records import (
     EscalationState,
+    Incident,
     IncidentState,
     Reference,
     RemediationState,
@@ -189,6 +193,117 @@ async def test_the_ratio_counts_final_outcomes_alone(db: Database, clock: Clock)
     ]
     resolve = next(h for h in shown.histograms if h.name == "dataswarm_incident_resolve_seconds")
     assert (resolve.count, resolve.buckets["+Inf"], resolve.buckets["1"]) == (1, 1, 0)
+
+
+def counted_anew(owner_url: str) -> totals.Totals:
+    """The totals by reading every incident."""
+    query = """
+        SELECT count(*) FILTER (WHERE counts),
+               count(*) FILTER (WHERE counts AND EXISTS (
+                   SELECT FROM dataswarm.escalations e WHERE e.incident_id = i.id)),
+               count(*) FILTER (WHERE counts AND ended_at IS NOT NULL),
+               count(*) FILTER (WHERE resolution = 'auto')
+        FROM (SELECT *, coalesce(resolution, '') NOT IN ('false_positive', 'duplicate') AS counts
+              FROM dataswarm.incidents) i"""
+    with psycopg.connect(owner_url) as connection:
+        row = connection.execute(query).fetchone()
+    assert row is not None
+    return totals.Totals(*row)
+
+
+@pytest.mark.parametrize("seed", [1, 3])
+async def test_totals_are_what_reading_all_would_give(db: Database, owner_url: str, clock: Clock, seed: int) -> None:
+    """Whatever is opened, handed over, ended, dismissed and opened again, in any order."""
+    dice = random.Random(seed)
+    for _ in range(120):
+        clock.forward(1)
+        async with db.transaction() as tx:
+            fingerprint = f"root {dice.randrange(12)}"
+            known = {i.fingerprint: i for i in reversed(await incidents.list_(tx))}.get(fingerprint)
+            if known is None or (not known.state.is_open and dice.random() < 0.4):
+                await opened(tx, fingerprint=fingerprint)
+            elif dice.random() < 0.3:
+                await escalations.escalate(tx, known.id, "no_playbook", {})
+            else:
+                await step(tx, known, dice)
+    async with db.transaction() as tx:
+        await end_alone(tx, await opened(tx, fingerprint="surely alone"), S.RESOLVED)
+        found = await totals.read(tx)
+        ratio = found.auto / found.final
+        assert await incidents.ratio(tx, None) == {"auto": found.auto, "final": found.final, "ratio": ratio}
+        shown = {(g.name, g.labels.get("window")): g.value for g in (await measures.snapshot(tx)).gauges}
+    assert found == counted_anew(owner_url)
+    assert 0 < found.escalated < found.opened
+    for name in ("dataswarm_incident_auto_resolution_ratio", "dataswarm_escalation_ratio"):
+        assert shown[name, "all"] == shown[name, "1d"], "all of it was within a day"
+
+
+async def step(tx: Transaction, known: Incident, dice: random.Random) -> None:
+    """Take an incident anywhere it may go."""
+    after = dice.choice(sorted(transitions.INCIDENT[known.state]))
+    if after not in transitions.ENDED or known.state in transitions.ENDED:
+        await moved(tx, known, after)
+        return
+    if dice.random() < 0.4:
+        await end_alone(tx, known, after)
+        return
+    by_hand = (Resolution.HUMAN, Resolution.SELF_HEALED, Resolution.FALSE_POSITIVE, Resolution.DUPLICATE)
+    await moved(tx, known, after, resolution=dice.choice(by_hand))
+
+
+async def end_alone(tx: Transaction, incident: Incident, after: IncidentState) -> None:
+    """Ended by the swarm alone, with all that this takes."""
+    await advanced(tx, await proposed(tx, incident), R.APPROVED, R.APPLIED, R.VERIFIED)
+    await moved(tx, incident, after, resolution=Resolution.AUTO, first_clean_at=STARTED)
+
+
+async def test_an_incident_handed_over_by_many_at_once_counts_once(db: Database) -> None:
+    """Eight replicas hand the same one over; the total knows one."""
+    async with db.transaction() as tx:
+        incident = await opened(tx)
+
+    async def hand_over() -> None:
+        async with db.transaction() as tx:
+            await escalations.escalate(tx, incident.id, "no_playbook", {})
+
+    await asyncio.gather(*(hand_over() for _ in range(8)))
+    async with db.transaction() as tx:
+        assert (await totals.read(tx)).escalated == 1
+
+
+async def test_ratios_cost_the_same_after_a_hundred_thousand_incidents(db: Database, owner_url: str) -> None:
+    """No figure of `/metrics` reads what ended before its window; over all time the totals answer."""
+    async with db.transaction() as tx:
+        await moved(tx, await opened(tx), S.RESOLVED, resolution=Resolution.HUMAN)
+        await opened(tx, fingerprint="open")
+    with psycopg.connect(owner_url, autocommit=True) as connection:
+        before = blocks(connection)
+        connection.execute(
+            """INSERT INTO dataswarm.incidents (fingerprint, title, kind, severity, state, subject, owner, opened_at,
+                                                started_at, ended_at, resolution, details)
+               SELECT 'old ' || n, 'old', 'unknown', 'error', 'closed', 'warehouse://shop/raw.orders', '', at, at,
+                      at, 'auto', '{}'
+               FROM generate_series(1, 100000) n,
+                    LATERAL (SELECT now() - interval '31 days' - n * interval '1 minute') AS t (at)"""
+        )
+        connection.execute("VACUUM ANALYZE dataswarm.incidents")
+        after = blocks(connection)
+    assert after.keys() == before.keys() == {"auto_resolution", "measure_escalation_ratio", "measure_open_incidents",
+                                             "incident_totals"}  # fmt: skip
+    assert max(after.values()) <= 12, (before, after)
+
+
+def blocks(connection: psycopg.Connection[Any]) -> dict[str, int]:
+    """How many blocks each statement behind the ratios reads, over its longest window."""
+    cursor = psycopg.ClientCursor(connection)
+    found = {}
+    for name in ("auto_resolution", "measure_escalation_ratio", "measure_open_incidents", "incident_totals"):
+        given = {"now": None, "seconds": 30 * 86400.0}
+        text = "EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) " + statements.all()[name]
+        [plan] = cursor.execute(text.encode(), given).fetchall()  # bytes: the statement is the house's own
+        top = plan[0][0]["Plan"]
+        found[name] = top["Shared Hit Blocks"] + top["Shared Read Blocks"]
+    return found
 
 
 async def test_what_comes_back_soon_is_reopened(db: Database, clock: Clock) -> None:

@@ -19,6 +19,7 @@ from memory.records import NewTask, Task, TaskState
 from tests.memory.conftest import Clock
 
 ORDERS = Asset("warehouse", "shop", "raw.orders")
+OTHER = Asset("warehouse", "shop", "raw.items")
 FEW = Kind("health", "few", max_running=3)
 LEASE = 15.0
 
@@ -48,9 +49,9 @@ async def states(db: Database, kind: str) -> Counter[TaskState]:
         return Counter(task.state for task in await tasks.list_(tx, kind=kind, limit=1000))
 
 
-def few(number: int, **more: Any) -> list[NewTask]:
+def few(number: int, subject: Asset = ORDERS, **more: Any) -> list[NewTask]:
     """Tasks of the limited kind."""
-    return [NewTask("health", "few", ORDERS, **more)] * number
+    return [NewTask("health", "few", subject, **more)] * number
 
 
 async def test_declaring_again_changes_nothing_or_what_is_said(db: Database) -> None:
@@ -176,6 +177,45 @@ async def test_subject_and_place_together(limited: Database) -> None:
     async with limited.transaction() as tx:
         await tasks.give_back(tx, running)
     assert await states(limited, "few") == {TaskState.READY: 1, TaskState.LEASED: 2, TaskState.PARKED: 4}
+
+
+async def test_a_place_goes_with_the_subject_to_the_next_of_its_kind(limited: Database) -> None:
+    """Who was parked on the subject is ready in the same transaction, and still no more are there than places."""
+    await enqueue(limited, *few(4, exclusive=True), *few(2, subject=OTHER))
+    assert await states(limited, "few") == {TaskState.READY: 3, TaskState.PARKED: 3}
+    exclusive = [task for task in await claim(limited) if task.subject == ORDERS]
+    assert len(exclusive) == 1
+    async with limited.transaction() as tx:
+        await tasks.succeed(tx, exclusive[0])
+        ready = await tasks.list_(tx, [TaskState.READY], kind="few")
+        assert [task.subject for task in ready] == [ORDERS]
+    found = await states(limited, "few")
+    assert (found[TaskState.LEASED], found[TaskState.READY], found[TaskState.PARKED]) == (2, 1, 2)
+
+
+async def test_a_place_is_not_handed_on_past_those_who_wait_for_one(limited: Database) -> None:
+    """Others of the kind wait for a place already: the next on the subject takes its turn among them."""
+    first = await enqueue(limited, *few(1, exclusive=True), *few(2, subject=OTHER))
+    waiting = await enqueue(limited, *few(1, subject=OTHER, priority=5), *few(1, exclusive=True))
+    held = next(task for task in await claim(limited) if task.id == first[0])
+    async with limited.transaction() as tx:
+        await tasks.succeed(tx, held)
+    assert [task.id for task in await claim(limited)] == [waiting[0]]
+
+
+async def test_a_limit_that_is_lowered_is_reached_by_and_by(limited: Database) -> None:
+    """Places above it are not handed on with the subject."""
+    subjects = [Asset("warehouse", "shop", f"raw.t{n}") for n in range(3)]
+    for _ in range(3):
+        await enqueue(limited, *(few(1, exclusive=True, subject=subject)[0] for subject in subjects))
+    running = await claim(limited)
+    assert len(running) == 3
+    async with limited.transaction() as tx:
+        await kinds.declare(tx, [replace(FEW, max_running=1)])
+    for task in running:
+        async with limited.transaction() as tx:
+            await tasks.succeed(tx, task)
+    assert len(await claim(limited)) == 1
 
 
 async def test_rivals_never_admit_too_many(limited: Database, database_url: str) -> None:

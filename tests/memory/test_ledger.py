@@ -96,6 +96,32 @@ async def test_events_are_published_from_an_importance_on(db: Database) -> None:
     ]
 
 
+async def test_a_private_observation_stays_with_its_agent(db: Database) -> None:
+    """Below the threshold others neither get nor list it; its agent and a human do, and the threshold can be moved."""
+    async with db.transaction() as tx:
+        own, shared = await ledger.record(tx, "a", [seen("own", importance=0.1), seen("shared", importance=0.2)])
+        assert own is not None
+        assert shared is not None
+        for reader, kinds in (("a", ["shared", "own"]), (None, ["shared", "own"]), ("b", ["shared"])):
+            assert [found.kind for found in await ledger.observations(tx, reader=reader)] == kinds
+            assert (await ledger.observation(tx, own, reader=reader) is None) == (reader == "b")
+        assert await ledger.observation(tx, shared, reader="b") is not None
+        assert await ledger.observation(tx, shared, reader="b", threshold=0.3) is None
+        assert await ledger.observations(tx, reader="b", threshold=0.3) == []
+        assert len(await ledger.observations(tx, reader="b", threshold=0)) == 2
+
+
+async def test_texts_full_of_quotes_come_back(db: Database) -> None:
+    """Quotes, braces, backslashes and the word NULL in a batch are values."""
+    odd = ['"', "\\", '\\"', "{a,b}", "NULL", "", " ", "',", "\n"]
+    async with db.transaction() as tx:
+        numbers = await ledger.record(
+            tx, "a", [seen(payload={"w": text}, key=f"k{text}") for text in odd] + [seen(payload={"w": odd})]
+        )
+        found = [await ledger.observation(tx, number or 0) for number in numbers]
+    assert [seen_.payload["w"] for seen_ in found if seen_ is not None] == [*odd, odd]
+
+
 async def test_observations_are_found_by_kind_subject_and_time(db: Database) -> None:
     """Patterns over kinds; a table finds its columns; a column finds itself alone; newest first."""
     other = Asset.parse("warehouse://shop/raw.orders_2")

@@ -38,7 +38,7 @@ async def kinds(db: Database, query: str, **more: Any) -> list[str]:
         return [found.kind for found in await recall.recall(tx, query, **more)]
 
 
-async def test_private_observations_stay_with_their_agent(db: Database, owner_url: str) -> None:
+async def test_private_observations_stay_with_their_agent(db: Database) -> None:
     """Below the threshold only the agent itself and humans find it; from it on everybody does."""
     async with db.transaction() as tx:
         await ledger.record(
@@ -49,42 +49,76 @@ async def test_private_observations_stay_with_their_agent(db: Database, owner_ur
                 NewObservation("finding", ORDERS, payload={"w": "orders renamed"}, importance=0.2),
             ],
         )
-    write(owner_url, "UPDATE dataswarm.documents SET importance = 0.1 WHERE kind = 'musing'")
     for query in ("orders", ""):
         assert set(await kinds(db, query, reader="drift")) == {"musing", "finding"}
         assert set(await kinds(db, query)) == {"musing", "finding"}
         assert await kinds(db, query, reader="health") == ["finding"]
+        assert await kinds(db, query, reader="health", threshold=0.3) == []
 
 
-async def test_a_branch_overlays_main(db: Database, owner_url: str) -> None:
-    """Main as it stands now, but what the branch wrote instead of it hides main's; main never sees the branch."""
+async def texts(db: Database, branch: str = "main") -> set[str]:
+    """What is found of amounts on a branch."""
     async with db.transaction() as tx:
-        await knowledge.assert_fact(tx, "ann", ORDERS, "unit", "amounts in cents", expected=0)
-        await knowledge.assert_fact(tx, "ann", ORDERS, "zone", "amounts by zone", expected=0)
+        found = await recall.recall(tx, "amounts", branch=branch)
+    return {item.text.rpartition("amounts ")[2].strip() for item in found}
+
+
+async def hold(db: Database, branch: str, predicate: str, text: str) -> None:
+    """A fact about amounts."""
+    async with db.transaction() as tx:
+        await knowledge.assert_fact(tx, "ann", ORDERS, predicate, f"amounts {text}", expected=None, branch=branch)
+
+
+async def test_a_branch_overlays_main(db: Database) -> None:
+    """Main as it stands now, but what the branch wrote instead of it hides main's; main never sees the branch."""
+    await hold(db, "main", "unit", "in cents")
+    await hold(db, "main", "zone", "by zone")
+    async with db.transaction() as tx:
         await branches.fork(tx, "trial", by="ann")
         await branches.fork(tx, "deeper", by="ann", parent="trial")
-        for branch, predicate, text in (("trial", "unit", "amounts in euros"), ("deeper", "zone", "amounts by city")):
-            await knowledge.assert_fact(tx, "ann", ORDERS, predicate, text, expected=None, branch=branch)
-    write(
-        owner_url,
-        "INSERT INTO dataswarm.documents (noun, ref, at, agent, kind, subject, whole, sensitivity, text, branch)"
-        " SELECT 'fact', k.id, k.valid_from, k.agent, k.predicate, k.subject, k.subject, 1, k.object #>> '{}', k.branch"
-        " FROM dataswarm.knowledge k WHERE k.branch <> 'main'"
-        " ON CONFLICT (noun, ref) DO UPDATE SET branch = EXCLUDED.branch",
-    )
+    await hold(db, "trial", "unit", "in euros")
+    await hold(db, "deeper", "zone", "by city")
+    await hold(db, "main", "late", "later")
+    assert await texts(db) == {"in cents", "by zone", "later"}
+    assert await texts(db, "trial") == {"in euros", "by zone", "later"}
+    assert await texts(db, "deeper") == {"in euros", "by city", "later"}
+    await hold(db, "deeper", "zone", "by street")
     async with db.transaction() as tx:
-        await knowledge.assert_fact(tx, "ann", ORDERS, "late", "amounts later", expected=0)
-
-    async def texts(branch: str) -> set[str]:
-        async with db.transaction() as tx:
-            found = await recall.recall(tx, "amounts", branch=branch)
-            return {item.text.rpartition("amounts ")[2].strip() for item in found}
-
-    assert await texts("main") == {"in cents", "by zone", "later"}
-    assert await texts("trial") == {"in euros", "by zone", "later"}
-    assert await texts("deeper") == {"in euros", "by city", "later"}
+        await knowledge.retract(tx, "ann", ORDERS, "unit", reason="wrong", branch="trial")
+    assert await texts(db, "trial") == {"by zone", "later"}
+    assert await texts(db, "deeper") == {"by street", "later"}
+    assert await texts(db) == {"in cents", "by zone", "later"}
     with pytest.raises(UsageError, match="no branch 'other'"):
-        await texts("other")
+        await texts(db, "other")
+
+
+async def test_recall_leaves_a_closed_branch(db: Database, owner_url: str) -> None:
+    """Merged or dropped, its documents go; those an open branch grew over stay for it, until that is closed too."""
+
+    def left() -> list[str]:
+        with psycopg.connect(owner_url) as connection:
+            rows = connection.execute("SELECT branch FROM dataswarm.documents ORDER BY branch").fetchall()
+            return [row[0] for row in rows]
+
+    await hold(db, "main", "unit", "in cents")
+    async with db.transaction() as tx:
+        for name, parent in (("good", "main"), ("bad", "main"), ("grown", "bad")):
+            await branches.fork(tx, name, by="ann", parent=parent)
+    await hold(db, "good", "unit", "in euros")
+    await hold(db, "bad", "unit", "in yen")
+    async with db.transaction() as tx:
+        assert (await branches.merge(tx, "good", by="ann")).is_done
+        await branches.drop(tx, "bad")
+    assert left() == ["bad", "main"]
+    assert await texts(db) == {"in euros"}
+    assert await texts(db, "grown") == {"in yen"}
+    with pytest.raises(UsageError, match="branch 'good' is merged"):
+        await texts(db, "good")
+    async with db.transaction() as tx:
+        await branches.drop(tx, "grown")
+        await branches.fork(tx, "again", by="ann", parent="bad")
+    assert left() == ["main"]
+    assert await texts(db, "again") == {"in euros"}
 
 
 async def test_neighbours_in_time_lift_what_belongs_to_a_story(db: Database, clock: Clock) -> None:
@@ -214,13 +248,13 @@ async def test_the_graph_of_vectors_finds_what_comparing_all_does(db: Database, 
     """Above 3,000 documents: without a filter, with wide and narrow ones, and deeper than the graph looks at once."""
     async with db.transaction() as tx:
         await embeddings.add_model(tx, "toy", 6)
-    write(owner_url, MANY, count=5500)
+    write(owner_url, MANY, count=3600)
     write(owner_url, NEAR)
     await recall.fold(db)
     asked = [0.3, -0.2, 0.9, 0.1, -0.5, 0.1]
     for agents, ways in (
         (None, "approximate"),
-        ([f"agent-{n}" for n in range(6)], "approximate"),
+        ([f"agent-{n}" for n in range(9)], "approximate"),
         (["agent-7"], "exact"),
     ):
         with psycopg.connect(owner_url) as connection:

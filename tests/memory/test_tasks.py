@@ -23,6 +23,7 @@ from memory.tasks import Heartbeat
 from tests.memory.conftest import Clock
 
 ORDERS = Asset("warehouse", "shop", "raw.orders")
+NO_EVENT = {"topics": "", "subjects": "", "nouns": "", "agents": ""}
 WORK = NewTask("health", "act", ORDERS)
 LEASE = 15.0
 
@@ -454,12 +455,13 @@ async def test_without_prepared_statements(database_url: str) -> None:
             claimed = await _claim(db)
             async with db.transaction() as tx:
                 assert len(await tasks.succeed_many(tx, [(task, {"n": 1}) for task in claimed])) == 2
-        async with db._pool.connection() as connection:
-            cursor = await connection.execute(
-                "SELECT (SELECT count(*) FROM pg_prepared_statements) AS prepared, current_user AS who,"
-                " current_setting('statement_timeout') AS limit, current_setting('synchronous_commit') AS sync"
-            )
-            assert await cursor.fetchone() == {"prepared": 0, "who": "dataswarm_worker", "limit": "0", "sync": "on"}
+        connection = await db._borrowed()
+        cursor = await connection.execute(
+            "SELECT (SELECT count(*) FROM pg_prepared_statements) AS prepared, current_user AS who,"
+            " current_setting('statement_timeout') AS limit, current_setting('synchronous_commit') AS sync"
+        )
+        assert await cursor.fetchone() == {"prepared": 0, "who": "dataswarm_worker", "limit": "0", "sync": "on"}
+        await db._return(connection)
     finally:
         await db.close()
 
@@ -468,6 +470,6 @@ async def test_a_single_statement_that_fails_leaves_nothing(db: Database) -> Non
     """Its transaction ends with it, whether it was told of or not, and the connection is good for the next."""
     for hints in ((), ("task:health",)):
         with pytest.raises(Exception, match="publish_events"):
-            await db.once("publish_events", {"topics": None}, hints=hints)
+            await db.once("publish_events", {**NO_EVENT, "reference_ids": "x"}, hints=hints)
     assert await _claim(db) == []
     assert await _enqueue(db, WORK) != [None]

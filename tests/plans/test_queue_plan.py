@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from typing import Any
+from urllib.parse import quote
 from uuid import uuid4
 
 import psycopg
@@ -124,8 +125,8 @@ async def test_admitting_from_many_parked_is_cheap(db: Database, database_url: s
     async with db.transaction() as tx:
         await kinds.declare(tx, [Kind("health", "act", max_running=10)])
     assert buffers(database_url, "lock_limited") < 60
-    admitting = {"agents": ["health"], "kinds": ["act"], "most": [10], "limit": 500}
-    assert buffers(database_url, "admit_limited", **admitting) < 400
+    locked = database_url + "&options=" + quote("-cdataswarm.limited=" + '[["health","act",10]]')
+    assert buffers(locked, "admit_limited", limit=500) < 400
 
 
 async def test_handing_over_a_subject_is_cheap(db: Database, database_url: str, owner_url: str) -> None:

@@ -1,6 +1,6 @@
 """What finding something costs does not depend on how much is remembered.
 
-30,000 documents by default; `DATASWARM_RECALL_DOCUMENTS=1000000` is the long form.
+20,000 documents by default; `DATASWARM_RECALL_DOCUMENTS=1000000` is the long form.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from typing import Any
 import psycopg
 import pytest
 
-from memory import recall, statements
+from memory import ledger, recall, statements
 from memory.database import Database
 from memory.records import Sensitivity
 
-COUNT = int(os.environ.get("DATASWARM_RECALL_DOCUMENTS", "30000"))
+COUNT = int(os.environ.get("DATASWARM_RECALL_DOCUMENTS", "20000"))
 FILL = """
     INSERT INTO dataswarm.documents (noun, ref, at, agent, kind, subject, whole, sensitivity, text)
     SELECT 'observation', n, timestamptz '2026-01-01' + n * interval '30 seconds', 'agent-' || n %% 500,
@@ -28,7 +28,7 @@ FILL = """
 NOTHING: dict[str, Any] = {
     "query": "", "vector": None, "model": "", "nouns": None, "kinds": None, "kind_list": None, "kind_from": "",
     "whole": None, "subjects": None, "whole_from": "", "since": None, "agents": None, "branch": "main",
-    "reader": None, "threshold": recall.SHARED_FROM, "limit": 10, "deep": 50, "most": 10_000, "now": None,
+    "reader": None, "threshold": ledger.THRESHOLD, "limit": 10, "deep": 50, "most": 10_000, "now": None,
 }  # fmt: skip
 
 

@@ -10,18 +10,20 @@ from uuid import uuid4
 
 import pytest
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
 from config.assets import Asset
 from memory import bus
 from memory.bus import Cursor
 from memory.database import Database, Transaction
 from memory.embedded import EmbeddedServer
+from memory.feed import Feed
 from memory.records import Event, Reference
 from tests.properties.ground import Ground, ground
 
 ORDERS = Asset("warehouse", "shop", "raw.orders")
 WRITERS = 4
+WINDOWS = (2, 6, 100)  # so small that a step fills it and readers stand before it; and one that holds everything
 MINUTE = timedelta(minutes=1)
 KINDS = st.sampled_from(["a", "b", "ab"])
 ADDRESSEES = st.sampled_from(["", "", "me", "other"])
@@ -102,6 +104,13 @@ class Cursors(RuleBasedStateMachine):
         self.committed: list[Published] = []
         self.number = 0
 
+    @initialize(window=st.sampled_from(WINDOWS), compares=st.booleans())
+    def open(self, window: int, *, compares: bool) -> None:
+        """The feed of this example, looked with once; one that compares remembers no places of snapshots."""
+        self.feed = Feed(self.under.db, window=window)
+        self.compares = compares
+        self.under.run(self.feed.look())
+
     def topics(self, reader: Reader) -> list[str]:
         """What it watches, in this example's own words."""
         return [f"{self.name}.*" if pattern == "*" else pattern.format(self.name) for pattern in reader.patterns]
@@ -145,10 +154,15 @@ class Cursors(RuleBasedStateMachine):
         if len(self.readers) < 4:
             self.readers.append(Reader(patterns, self.under.run(now()).to_json()))
 
-    async def page(self, tx: Transaction, reader: Reader, limit: int) -> int:
-        """Read a page; the cursor goes through its stored form, as in a row."""
-        cursor = Cursor.from_json(reader.cursor)
-        events, cursor = await bus.read(tx, cursor, topics=self.topics(reader), agent="me", limit=limit)
+    async def page(self, tx: Transaction | None, reader: Reader, limit: int) -> int:
+        """Read a page, through the feed where there is no transaction; the cursor goes through its stored form."""
+        cursor, topics = Cursor.from_json(reader.cursor), self.topics(reader)
+        if tx is None:
+            if self.compares:
+                self.feed._places.clear()
+            events, cursor = await self.feed.read(cursor, topics=topics, agent="me", limit=limit)
+        else:
+            events, cursor = await bus.read(tx, cursor, topics=topics, agent="me", limit=limit)
         reader.cursor = cursor.to_json()
         assert len(events) <= limit
         reader.seen += [event.reference.id for event in events]
@@ -166,6 +180,17 @@ class Cursors(RuleBasedStateMachine):
                 await self.page(tx, self.readers[which % len(self.readers)], limit)
 
         self.under.run(read())
+
+    @precondition(lambda self: self.readers)
+    @rule(which=st.integers(0, 3), limit=st.integers(1, 4))
+    def take(self, which: int, limit: int) -> None:
+        """A page as of the last look, from whatever cursor: the database's own, or one of the feed's."""
+        self.under.run(self.page(None, self.readers[which % len(self.readers)], limit))
+
+    @rule()
+    def look(self) -> None:
+        """A hint came."""
+        self.under.run(self.feed.look())
 
     @precondition(lambda self: self.readers)
     @rule(which=st.integers(0, 3), limit=st.integers(1, 4), kind=KINDS, commit=st.booleans())
@@ -198,9 +223,10 @@ class Cursors(RuleBasedStateMachine):
             await writer.end(commit=which % 2 == 0)
             if which % 2 == 0:
                 self.count(writer)
-        for reader in self.readers:
+        await self.feed.look()
+        for number, reader in enumerate(self.readers):
             async with self.under.db.transaction() as tx:
-                while await self.page(tx, reader, 3) == 3:
+                while await self.page(tx if number % 2 else None, reader, 3) == 3:
                     pass
                 assert await self.page(tx, reader, 3) == 0
             assert set(reader.seen) == reader.due, "lost"
@@ -233,6 +259,6 @@ class Cursors(RuleBasedStateMachine):
 
 
 def test_every_committed_event_comes_exactly_once(under: Ground) -> None:
-    """Slow writers, aborts, patterns, addresses, pages of any size, readers that write, readers that come late."""
+    """Slow writers, aborts, patterns, addresses, pages of any size, readers that write, come late, or use the feed."""
     Cursors.under = under
-    under.check(Cursors, examples=30, steps=30)
+    under.check(Cursors, examples=80, steps=40)

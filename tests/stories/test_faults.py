@@ -12,10 +12,20 @@ import pytest
 
 from dataswarm.demo.faults.catalogue import CATALOGUE
 from memory.records import IncidentState
-from tests.stories.stage import TAKEN_BACK, Copied, Play, apart, describe, mended, together, way_of
+from tests.stories.stage import (
+    SEEDS,
+    TAKEN_BACK,
+    Copied,
+    Play,
+    apart,
+    describe,
+    is_first_told,
+    mended,
+    together,
+    way_of,
+)
 
 pytestmark = pytest.mark.story
-SEEDS = (1, 2, 3)
 APART = 2
 """With this seed each agent has a process of its own."""
 MENDED = [name for name, fault in CATALOGUE.items() if fault.ending == "auto"]
@@ -29,12 +39,14 @@ async def play(copied: Copied, request: pytest.FixtureRequest) -> AsyncIterator[
         yield play
 
 
+@pytest.mark.every_seed.with_args(is_first_told)
 @pytest.mark.parametrize(("fault", "seed"), [(f, s) for f in MENDED for s in SEEDS if (f, s) not in TAKEN_BACK])
 async def test_what_can_be_mended_is_mended_and_proven(play: Play, fault: str, seed: int) -> None:
     """One incident, resolved by the swarm alone, and every mart as the judge wants it."""
     await mended(play, fault, seed)
 
 
+@pytest.mark.every_seed.with_args(is_first_told)
 @pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize("fault", HANDED_OVER)
 async def test_what_cannot_be_known_is_handed_over_and_nothing_is_touched(play: Play, fault: str, seed: int) -> None:
@@ -47,10 +59,14 @@ async def test_what_cannot_be_known_is_handed_over_and_nothing_is_touched(play: 
     packet = seen.escalations[0].packet
     assert {"timeline", "hypotheses", "tried", "impact", "questions"} <= set(packet), sorted(packet)
     assert packet["hypotheses"]
+    owners = set(packet["impact"]["owners"].values())
+    assert seen.incidents[0].owner in owners, packet["impact"]  # of the broken table, beside those of what it breaks
+    assert len(owners) > 1, packet["impact"]
     grade = await play.grade()
     assert grade["is_held"], grade
 
 
+@pytest.mark.every_seed.with_args(lambda seed: is_first_told("column-added", seed))
 @pytest.mark.parametrize("seed", SEEDS)
 async def test_a_harmless_change_is_a_note_and_no_incident(play: Play, seed: int) -> None:
     """A nullable column more: seen, recorded, and nobody is bothered."""

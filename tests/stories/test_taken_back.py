@@ -13,7 +13,7 @@ from dataswarm.demo.story import Seen
 from dataswarm.demo.world import World
 from memory import tasks
 from memory.records import DecisionKind, IncidentState, RemediationState, Resolution, TaskState
-from tests.stories.stage import TAKEN_BACK, Copied, Stage, describe, mended, state, together
+from tests.stories.stage import TAKEN_BACK, Copied, Stage, describe, is_first_told, mended, state, together
 
 pytestmark = pytest.mark.story
 
@@ -47,6 +47,7 @@ async def diagnosed_again(stage: Stage) -> Seen:
     )
 
 
+@pytest.mark.every_seed.with_args(is_first_told)
 @pytest.mark.parametrize(("fault", "seed"), TAKEN_BACK)
 async def test_a_patch_taken_back_is_off_production_and_stays_with_the_human(
     stage: Stage, fault: str, seed: int
@@ -109,6 +110,10 @@ async def test_where_models_are_not_patched_a_view_bridges_and_is_not_torn_away(
     assert task is not None
     assert task.state is TaskState.FAILED
     assert "analytics.stg_" in task.error, task.error
+    shown = await stage.cli("show", remedy.incident_id)
+    assert [(t["id"], t["kind"], t["error"]) for t in shown["failed_tasks"]] == [(refused, "undo", task.error)]
+    [told] = shown["remediations"]
+    assert (told["not_taken_back"]["task_id"], told["not_taken_back"]["error"]) == (refused, task.error)
     assert [i.resolution for i in seen.incidents] == [Resolution.AUTO], describe(seen)
     with stage.world.connect("dbt_team") as connection:
         assert columns_of(connection, view)
@@ -117,6 +122,8 @@ async def test_where_models_are_not_patched_a_view_bridges_and_is_not_torn_away(
     # Once the models read the new name, it goes.
     await stage.cli("undo", remedy.id)
     await stage.until(lambda s: ended(s, remedy.id, RemediationState.UNDONE) and state(s) is IncidentState.ESCALATED)
+    [told] = (await stage.cli("show", remedy.incident_id))["remediations"]
+    assert told["not_taken_back"] is None
     with stage.world.connect("dbt_team") as connection:
         assert columns_of(connection, view) == 0
 

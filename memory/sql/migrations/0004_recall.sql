@@ -3,26 +3,31 @@
 
 -- Words of a text as they are searched: identifiers are found whole and by their parts (`public.orders.customer_id`,
 -- `stg_payments`, `customerId`), everything else by its stem. Separators are named one by one, not by class, so that
--- letters of every script survive in a database of the C locale.
+-- letters of every script survive in a database of the C locale; a blank is none, for it separates already, and each
+-- run costs. Every document written pays for this: as an SQL function it takes twice as long.
 CREATE FUNCTION dataswarm.lexemes(words text) RETURNS tsvector
-LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
 AS $$
-    SELECT to_tsvector(
-               'english',
+DECLARE
+    searched CONSTANT text := left(words, 100000);
+BEGIN
+    RETURN to_tsvector(
+               'english'::regconfig,
                regexp_replace(
-                   regexp_replace(left(words, 100000), '([a-z0-9])([A-Z])', '\1 \2', 'g'),
-                   '[\x01-\x2f\x3a-\x40\x5b-\x60\x7b-\x7f]+', ' ', 'g'
+                   regexp_replace(searched, '([a-z0-9])([A-Z])', '\1 \2', 'g'),
+                   '[\x01-\x1f\x21-\x2f\x3a-\x40\x5b-\x60\x7b-\x7f]+', ' ', 'g'
                )
            )
            || array_to_tsvector(ARRAY(
-                  SELECT DISTINCT lower(found[1])
+                  SELECT lower(named[1])
                   FROM regexp_matches(
-                      left(words, 100000),
+                      searched,
                       '([^\x01-\x2f\x3a-\x40\x5b-\x60\x7b-\x7f]+(?:[._-][^\x01-\x2f\x3a-\x40\x5b-\x60\x7b-\x7f]+)+)',
                       'g'
-                  ) AS found
-                  WHERE length(found[1]) <= 200
-              ))
+                  ) AS named
+                  WHERE length(named[1]) <= 200
+              ));
+END
 $$;
 
 -- ------------------------------------------------------------------------------------------------ learnings
@@ -86,8 +91,7 @@ CREATE TABLE dataswarm.lexeme_totals (
     lexemes   bigint NOT NULL
 );
 INSERT INTO dataswarm.lexeme_totals (documents, lexemes) VALUES (0, 0);
-CREATE TABLE dataswarm.lexeme_news (
-    id      bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+CREATE TABLE dataswarm.lexeme_news ( -- read whole, by one folder: an index would cost every writer
     lexemes tsvector NOT NULL,
     sign    smallint NOT NULL
 );
@@ -104,7 +108,7 @@ BEGIN
     END IF;
     WITH taken AS (
         DELETE FROM dataswarm.lexeme_news
-        WHERE id IN (SELECT id FROM dataswarm.lexeme_news ORDER BY id LIMIT most)
+        WHERE ctid = ANY (ARRAY(SELECT n.ctid FROM dataswarm.lexeme_news n LIMIT most))
         RETURNING lexemes, sign
     ), changed AS (
         SELECT u.lexeme, sum(t.sign) AS by FROM taken t, unnest(t.lexemes) u GROUP BY u.lexeme
@@ -154,6 +158,11 @@ CREATE TABLE dataswarm.embeddings (
     PRIMARY KEY (model, document_id),
     FOREIGN KEY (document_id) REFERENCES dataswarm.documents ON DELETE CASCADE
 ) PARTITION BY LIST (model);
+-- Few rows are compared exactly, straight from here: four times faster than by way of `documents`.
+CREATE INDEX embeddings_at ON dataswarm.embeddings (at DESC);
+CREATE INDEX embeddings_whole ON dataswarm.embeddings (whole COLLATE "C", at DESC);
+CREATE INDEX embeddings_agent ON dataswarm.embeddings (agent, at DESC);
+CREATE INDEX embeddings_kind ON dataswarm.embeddings (kind COLLATE "C", at DESC);
 
 CREATE TABLE dataswarm.embedding_queue (
     model       text NOT NULL REFERENCES dataswarm.embedding_models ON DELETE CASCADE,
@@ -306,6 +315,24 @@ AS $$
     SELECT array_agg(name ORDER BY place) FROM line
 $$;
 
+-- Recall leaves a branch that was merged or dropped: its documents go, once no open branch grows from it.
+CREATE FUNCTION dataswarm.branch_closed() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    DELETE FROM dataswarm.documents d
+    WHERE d.branch <> 'main'
+      AND d.branch = ANY (ARRAY(
+          SELECT closed.name FROM dataswarm.branches closed WHERE closed.state <> 'open'
+          EXCEPT
+          SELECT unnest(dataswarm.lines_of(b.name)) FROM dataswarm.branches b WHERE b.state = 'open' AND b.name <> 'main'
+      ));
+    RETURN NULL;
+END
+$$;
+CREATE TRIGGER branches_closed AFTER UPDATE OF state ON dataswarm.branches
+    FOR EACH STATEMENT EXECUTE FUNCTION dataswarm.branch_closed();
+
 -- What fits a question, from both arms, with what is needed to weigh it. The clearance is filtered here, explicitly:
 -- under a policy the full-text index could not be used. Every plan is chosen here by what the filters leave over, none
 -- by the planner: up to 3,000 rows are looked at one by one, above that the words' index, rarest words first, and the
@@ -340,6 +367,7 @@ DECLARE
     v_recent text := '';
     v_paths text[] := '{}';
     v_path text;
+    v_few text;
     v_number bigint;
     v_ids bigint[];
     v_share double precision := 1;
@@ -374,7 +402,8 @@ BEGIN
         JOIN unnest(v_lines) WITH ORDINALITY AS far (name, place) ON far.place > near.place
         JOIN dataswarm.knowledge m
             ON m.branch = far.name AND m.subject = k.subject AND m.predicate = k.predicate
-        JOIN dataswarm.documents d ON d.noun = 'fact' AND d.ref = m.id;
+        JOIN dataswarm.documents d ON d.noun = 'fact' AND d.ref = m.id
+        WHERE k.retracted OR EXISTS (SELECT FROM dataswarm.documents w WHERE w.noun = 'fact' AND w.ref = k.id);
     END IF;
     IF since IS NOT NULL THEN
         v_recent := format(' AND x.at >= %L', since);
@@ -423,6 +452,8 @@ BEGIN
             'SELECT count(*) FROM (SELECT FROM dataswarm.documents x WHERE %s LIMIT %s) few', v_path, narrow + 1
         ) INTO v_number;
         IF v_number <= narrow THEN
+            v_few := v_path;
+            EXIT WHEN wanted IS NOT NULL AND query !~ '\S' AND v_path NOT LIKE 'x.noun %'; -- vectors have theirs
             EXECUTE format(
                 'SELECT coalesce(array_agg(x.id), ''{}'')'
                 ' FROM (SELECT * FROM dataswarm.documents x WHERE %s OFFSET 0) x'
@@ -439,7 +470,12 @@ BEGIN
             SELECT d.lexemes FROM dataswarm.documents d WHERE d.text IS NOT NULL ORDER BY d.id DESC LIMIT 1000
         ) recent;
     END IF;
-    IF v_ids IS NULL AND v_total > narrow AND (v_paths <> '{}' OR v_reach = 0 OR subjects || kinds IS NOT NULL) THEN
+    IF v_few IS NOT NULL OR v_total <= narrow
+       OR v_paths = '{}' AND v_reach > 0 AND subjects IS NULL AND kinds IS NULL THEN
+        NULL; -- all is left, or few, and those are known
+    ELSIF query !~ '\S' THEN
+        v_share := 0.5; -- vectors need not know how many are left, but that some are not
+    ELSE
         EXECUTE format(
             'SELECT greatest(avg((%s)::integer), 0.5 / count(*)) FROM dataswarm.documents x WHERE x.id = ANY ('
             'SELECT 1 + newest.id * n / $1 FROM generate_series(0, $1 - 1) n,'
@@ -505,7 +541,8 @@ BEGIN
                 v_tries := v_tries || (
                     CASE WHEN v_fit > 0 THEN v_tries[1] || ' UNION ALL ' ELSE '' END
                     || format(
-                        '(%sx.lexemes @@ %L LIMIT %s)', v_source, v_try || coalesce(' & !(' || v_rare || ')', ''), v_budget
+                        '(%sx.lexemes @@ %L LIMIT %s)', v_source, v_try || coalesce(' & !(' || v_rare || ')', ''),
+                        v_budget
                     )
                 );
             END LOOP;
@@ -538,6 +575,14 @@ BEGIN
         ELSIF vector_dims(wanted) <> v_model.dimensions THEN
             RAISE invalid_parameter_value USING MESSAGE =
                 format('the model has %s dimensions here, not %s', v_model.dimensions, vector_dims(wanted));
+        ELSIF v_few NOT LIKE 'x.noun %' THEN
+            v_way := 'exact';
+            EXECUTE format(
+                'SELECT array_agg(id), array_agg(alike) FROM ('
+                ' SELECT x.document_id AS id, 1 - (x.embedding <=> $1) AS alike'
+                ' FROM (SELECT * FROM dataswarm.%I x WHERE %s OFFSET 0) x WHERE %s AND x.document_id <> ALL ($2)'
+                ' ORDER BY x.embedding <=> $1, x.document_id LIMIT %s) best', v_model.part, v_few, v_where, deep
+            ) INTO v_near, v_alike USING wanted, v_hidden;
         ELSIF v_ids IS NOT NULL THEN
             v_way := 'exact';
             EXECUTE format(
@@ -554,7 +599,10 @@ BEGIN
                     -- pgvector 0.7 cannot go on where a filter left too little over: look wider at once.
                     PERFORM set_config('hnsw.ef_search', '1000', true);
                 ELSE
-                    PERFORM set_config('hnsw.ef_search', least(greatest(100, deep), 1000)::text, true),
+                    PERFORM set_config(
+                                'hnsw.ef_search',
+                                least(greatest(CASE WHEN v_share < 1 THEN 200 ELSE 64 END, deep), 1000)::text, true
+                            ),
                             set_config('hnsw.iterative_scan', 'relaxed_order', true),
                             set_config('hnsw.max_scan_tuples', '40000', true);
                 END IF;

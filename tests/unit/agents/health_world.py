@@ -12,7 +12,7 @@ from pydantic import BaseModel, TypeAdapter
 
 from agents.playbook import NoOptions, Playbook, Proposal
 from config.assets import Asset
-from config.errors import PermanentError
+from config.errors import PermanentError, SourceError
 from integrations.base import (
     Finding,
     Integration,
@@ -93,6 +93,7 @@ class Line:
     stale: Sequence[Staleness] = ()
     running: list[bool] = field(default_factory=lambda: [False])
     edge_reads: int = 0
+    unreadable: bool = False
     kind: ClassVar[str] = "dbt"
     Options: ClassVar[type[BaseModel]] = NoOptions
 
@@ -131,6 +132,8 @@ class Line:
     async def edges(self) -> Sequence[LineageEdge]:
         """One, and a count of how often it was asked."""
         self.edge_reads += 1
+        if self.unreadable:
+            raise SourceError("half a manifest")
         return [LineageEdge(Asset("warehouse", "shop", "raw.orders"), Asset("dbt", self.name, "model.stg_orders"))]
 
 

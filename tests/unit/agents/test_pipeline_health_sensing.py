@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -22,11 +24,13 @@ class Watcher:
         self.agent = PipelineHealth()
         self.baseline: JSON = None
         self.edges: Any = None
+        self.facts: Mapping[tuple[str, str], JSON] = {}
 
     async def look(self) -> list[NewObservation]:
         """What one look says."""
         sensed = await self.agent.sense(self.line, self.baseline, ContextAsData())
         self.baseline, self.edges = sensed.baseline, sensed.edges
+        self.facts = {(str(subject), predicate): held for subject, predicate, held in sensed.facts}
         return list(sensed.observations)
 
 
@@ -111,6 +115,25 @@ async def test_nothing_is_read_while_a_run_is_in_flight(watcher: Watcher, runnin
     assert watcher.baseline == before
 
 
+async def test_the_first_lineage_is_that_of_the_run_in_flight() -> None:
+    """What it builds is known to be built while it is built; once lineage is known, the run is waited for."""
+    watcher = Watcher(Line())
+    watcher.line.running = [True]
+    watcher.line.unreadable = True
+    assert await watcher.look() == []
+    assert not _edges(watcher), "half of a manifest is none, and no trouble"
+    watcher.line.unreadable = False
+    assert await watcher.look() == []
+    assert [str(e.upstream) for e in _edges(watcher)] == ["warehouse://shop/raw.orders"]
+    assert watcher.baseline is None, "it is still the first contact"
+    watcher.line.last, watcher.line.running = run(1), [False]
+    assert [o.kind for o in await watcher.look()] == ["pipeline.passed"]
+    assert _edges(watcher)
+    watcher.line.running = [True]
+    await watcher.look()
+    assert not _edges(watcher)
+
+
 async def test_missing_artefact(watcher: Watcher) -> None:
     """A sign where there was one before, told once; a note at first contact."""
     await watcher.look()
@@ -165,6 +188,34 @@ async def test_lineage_is_read_when_the_project_changed(watcher: Watcher) -> Non
     await watcher.look()
     assert watcher.line.edge_reads == 2
     assert [str(e.downstream) for e in _edges(watcher)] == ["dbt://team/model.stg_orders"]
+
+
+async def test_owners_are_told_when_they_change(watcher: Watcher) -> None:
+    """Of nodes and their relations, at first and when the project names somebody else, or nobody any more."""
+    owned = [replace(n, owner="ingestion@x.example") if n.kind == "source" else n for n in NODES]
+    board = Node("exposure.board", "exposure", "board", depends_on=("model.fct_orders",), owner="sales@x.example")
+    watcher.line.nodes = (*owned, board)
+    await watcher.look()
+    assert watcher.facts == {
+        ("dbt://team/source.orders", "owner"): "ingestion@x.example",
+        ("warehouse://shop/raw.orders", "owner"): "ingestion@x.example",
+        ("dbt://team/exposure.board", "owner"): "sales@x.example",
+    }
+    watcher.line.last = run(2)
+    await watcher.look()
+    assert watcher.facts == {}
+    watcher.line.nodes = (*NODES, replace(board, owner="finance@x.example"))
+    await watcher.look()
+    assert watcher.facts == {
+        ("dbt://team/source.orders", "owner"): "",
+        ("warehouse://shop/raw.orders", "owner"): "",
+        ("dbt://team/exposure.board", "owner"): "finance@x.example",
+    }
+    watcher.line.last = None
+    await watcher.look()
+    watcher.line.last = run(3)
+    await watcher.look()
+    assert watcher.facts == {}
 
 
 async def test_values_in_messages_are_not_kept(watcher: Watcher) -> None:

@@ -31,7 +31,8 @@ def test_an_unknown_benchmark_is_a_mistake(capsys: pytest.CaptureFixture[str]) -
     with pytest.raises(SystemExit) as left:
         main(["cordination"])
     assert left.value.code == 2
-    assert all(name in capsys.readouterr().err for name in BENCHMARKS)
+    told = capsys.readouterr().err
+    assert all(name in told for name in BENCHMARKS)
 
 
 @pytest.mark.parametrize(

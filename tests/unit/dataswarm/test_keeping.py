@@ -2,27 +2,31 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import shlex
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 import typer
 from typer.testing import CliRunner, Result
 
+from agents.base import Agent, Capability
 from config import settings as configuration
 from dataswarm import cli
 from dataswarm.commands import asking, keeping, remembering
 from dataswarm.commands.shared import EXAMPLES
 from dataswarm.sealing import KEY_FILE, vault_for
-from memory import kinds, presence, rehearsals
+from memory import kinds, presence, rehearsals, tasks
 from memory.database import Database
 from memory.keyring import new_key
-from memory.records import Sensitivity
-from tests.unit.dataswarm.program import Program, program, write_config
+from memory.records import Sensitivity, Task
+from tests.unit.dataswarm.program import Program, an_incident, program, write_config
 
 __all__ = ["program"]
 ORDERS = "warehouse://shop/raw.orders"
@@ -197,29 +201,183 @@ def test_the_embedded_database_has_a_key_of_its_own(tmp_path: Path) -> None:
 
 def test_agents_are_asked(program: Program, run: Callable[..., Result], asked: Callable[..., Any]) -> None:
     """What they offer is listed; an ask is a task; a wrong one is told what is wrong."""
-    assert "no agent offers that" in run("agents list").output
+    assert "no agent has run here yet" in run("agents list").output
+    assert "has the swarm run here?" in run("agents show counter").output
     program.seed(enlisted)
     (offer,) = asked("agents list count rows")["capabilities"]
-    assert (offer["agent"], offer["name"]) == ("counter", "count")
-    assert "deep, table" in run("agents list").output
+    assert (offer["agent"], offer["name"], offer["cost"]) == ("counter", "count", "cheap")
+    shown = run("agents list").output
+    assert [word in shown for word in ("deep, table", "cheap", "by policy")] == [True] * 3
+    assert "deep" not in run("agents list --agent idler").output
+    for line, said in (
+        ("agents list nonsense", "no agent offers that"),
+        ("agents list --agent conter", "did you mean 'counter'?"),
+        ("agents list --agent idler", "idler offers nothing to ask for"),
+        ("agents list rows --agent idler", "idler offers nothing with all of these words"),
+    ):
+        empty = run(line)
+        assert (empty.exit_code, said in empty.output) == (0, True), empty.output
     number = asked("agents ask counter count table=orders deep=true --about", ORDERS, "--as", "ann")["task"]
     assert number > 0
     for line, said in (
         ("agents ask counter count table=orders", "deep is missing"),
         ("agents ask counter count table=orders deep=1", "deep is not of type boolean"),
+        ("agents ask counter count table=orders deep=true dep=1", "dep is unknown (did you mean deep?)"),
+        ("agents ask counter count table=orders deep=true --about orders", "not an asset reference"),
+        ("agents ask countr count", "did you mean 'counter'"),
+        ("agents ask counter tidy", "counter does tidy when it sees fit"),
+        ("agents ask counter count table=orders deep=true --wait --within soon", "soon"),
         ("agents ask counter coumt", "did you mean 'count'"),
         ("agents ask counter count orders", "FIELD=VALUE"),
     ):
         refused = run(line)
         assert (refused.exit_code, said in refused.output) == (2, True), refused.output
+    assert len(program.json("tasks", "list", "--agent", "counter")["tasks"]) == 1
+
+
+def test_an_agent_is_shown_whole(program: Program, run: Callable[..., Result], asked: Callable[..., Any]) -> None:
+    """Where it runs, each field of what it can be asked, how to ask, and what it was asked lately."""
+    program.seed(enlisted)
+    asked("agents ask counter count table=orders deep=true")
+    found = asked("agents show counter")
+    (offer,) = found["capabilities"]
+    assert offer["example"] == "dataswarm agents ask counter count deep=true table=TABLE"
+    assert (found["is_up"], found["performs"], [t["kind"] for t in found["asked"]]) == (
+        False,
+        ["count", "tidy"],
+        ["count"],
+    )
+    shown = run("agents show counter").output
+    for word in ("no process is this agent now", "boolean", "Count rows.", "gives: rows (integer)", "Asked lately"):
+        assert word in shown, shown
+    assert "did you mean 'counter'" in run("agents show conter").output
+    assert "it offers nothing to ask for" in run("agents show idler").output
+    program.seed(held)
+    assert "it is process here:1 now" in run("agents show counter").output
+    program.seed(switched_off)
+    assert "it is switched off" in run("agents show counter").output
+    assert "counter is switched off" in run("agents list --agent counter").output
+    refused = run("agents ask counter count table=orders deep=true")
+    assert (refused.exit_code, "switched off" in refused.output) == (2, True)
+
+
+def test_a_text_stays_a_text(program: Program, asked: Callable[..., Any]) -> None:
+    """Where a text is wanted digits are one; elsewhere what is JSON is taken as such."""
+    program.seed(enlisted)
+    number = asked("agents ask counter count table=007 deep=false")["task"]
+    assert program.json("tasks", "show", str(number))["payload"]["table"] == "007"
+
+
+def test_an_ask_is_waited_for(program: Program, run: Callable[..., Result], asked: Callable[..., Any]) -> None:
+    """Its result is shown once it is done; a failure or a lack of time ends with 1."""
+    program.seed(enlisted)
+    ask = "agents ask counter count table=orders deep=true"
+    late = run("agents ask counter count table=late deep=true --wait --within 0.2s")
+    assert (late.exit_code, "is ready still" in late.output, "no process is counter now" in late.output) == (
+        1,
+        True,
+        True,
+    )
+
+    def meanwhile(work: Callable[[Database], Awaitable[None]]) -> Result:
+        worker = threading.Thread(target=program.seed, args=(work,))
+        worker.start()
+        result = run(f"{ask} --wait --within 20s --json")
+        worker.join()
+        return result
+
+    done = meanwhile(counted)
+    found = json.loads(done.stdout)
+    assert (done.exit_code, found["state"], found["result"]) == (0, "succeeded", {"rows": 3})
+    failed = meanwhile(broken)
+    found = json.loads(failed.stdout)
+    assert (failed.exit_code, found["state"], found["error"]) == (1, "failed", "no such table")
+
+
+async def counted(database: Database) -> None:
+    """A worker that does what the counter is asked, until there is nothing more."""
+    for task in await claimed(database):
+        async with database.transaction() as tx:
+            await tasks.succeed(tx, task, {"rows": 3})
+
+
+async def broken(database: Database) -> None:
+    """A worker that cannot."""
+    for task in await claimed(database):
+        async with database.transaction() as tx:
+            await tasks.fail(tx, task, "no such table", retry_in=None)
+
+
+async def claimed(database: Database) -> list[Task]:
+    """What the counter is asked about orders, as soon as it is."""
+    for _ in range(400):
+        found = await tasks.claim(database, ["counter"], limit=9, worker=uuid4(), lease_seconds=15)
+        if any(task.payload["table"] == "orders" for task in found):
+            return found
+        await asyncio.sleep(0.05)
+    raise AssertionError("nobody asked")
+
+
+async def switched_off(database: Database) -> None:
+    """By a row, for all processes."""
+    async with database.transaction() as tx:
+        await presence.enable(tx, "counter", enabled=False)
+
+
+async def held(database: Database) -> None:
+    """Somebody is the counter."""
+    async with database.transaction() as tx:
+        await presence.hold(tx, "counter", holder=uuid4(), host="here", process="here:1", seconds=60, topics=["x"])
+
+
+def test_rehearsals_as_typed(program: Program, run: Callable[..., Result], asked: Callable[..., Any]) -> None:
+    """Kept by a replay on a branch, listed, shown, compared with what was real and with another; or refused."""
+    assert "events replay" in run("memory rehearsal list").output
+    told = program.seed(an_incident)
+    asked("memory branch fork what-if")
+    replay = ("events", "replay", "--agent", "incident-response", "--since", "1h", "--keep", "--as", "ann")
+    first = program.json(*replay, "--branch", "what-if")
+    second = program(*replay)
+    assert (first["rehearsal"], "Kept as rehearsal 2" in second.output) == (1, True), second.output
+    assert "the rehearsal was written" in second.output
+    (kept,) = asked("memory rehearsal list --branch what-if")["rehearsals"]
+    assert (kept["id"], kept["agent"], kept["by"]) == (1, "incident-response", "ann")
+    shown = asked("memory rehearsal show 1")
+    assert {said["verdict"] for said in shown["verdicts"]} == {"open", "note"}
+    assert str(told.diagnosis) in json.dumps(shown["verdicts"])
+    assert "what-if" in run("memory rehearsal show 1").output
+    assert asked("memory rehearsal compare 1 2")["is_same"]
+    assert "say the same" in run("memory rehearsal compare 1 2").output
+    assert "what was decided" in run("memory rehearsal compare 1").output
+    assert "no such rehearsal" in run("memory rehearsal list --agent nobody").output
+    for line in ("memory rehearsal show 9", "memory rehearsal compare 9", "memory rehearsal compare 1 9"):
+        refused = run(line)
+        assert (refused.exit_code, "there is no rehearsal 9" in refused.output) == (2, True), refused.output
+
+
+class Counter(Agent):
+    """Counts on request; what it does with what it counted is its own business."""
+
+    name = "counter"
+    acts = (
+        Capability(
+            "count",
+            "Count rows.",
+            input={"table": "string", "deep": "boolean"},
+            output={"rows": "integer"},
+            cost="cheap",
+        ),
+        Capability("tidy", "Tidy up after itself.", on_request=False),
+    )
 
 
 async def enlisted(database: Database) -> None:
-    """An agent that counts."""
-    offer = {"kind": "count", "description": "Count rows.", "input": {"table": "string", "deep": "boolean"}}
+    """An agent that counts, and one that offers nothing."""
+    offers = Counter.offers()
     async with database.transaction() as tx:
-        await presence.enlist(tx, "counter", [offer], Sensitivity.INTERNAL)
-        await kinds.declare(tx, [kinds.Kind("counter", "count")])
+        await presence.enlist(tx, "counter", offers, Sensitivity.INTERNAL)
+        await presence.enlist(tx, "idler", [], Sensitivity.INTERNAL)
+        await kinds.declare(tx, [kinds.Kind("counter", "count"), kinds.Kind("counter", "tidy")])
 
 
 def examples() -> Sequence[str]:

@@ -121,6 +121,17 @@ async def test_only_what_concerns_it_is_told(db: Database) -> None:
     assert answer.events[2].agent == "echo"
 
 
+async def test_it_sees_what_was_there_by_then(db: Database) -> None:
+    """Not what was seen later, nor what is private to another agent."""
+    for kind in ("schema.a", "schema.b", "schema.c"):
+        await _record(db, kind)
+    async with db.transaction() as tx:
+        await ledger.record(tx, "somebody", [NewObservation("schema.private", ORDERS, importance=0.0)])
+    told = await _told(db, batch=1)
+    keys = [verdict.key for answer in told.answers for verdict in answer.verdicts if isinstance(verdict, Wait)]
+    assert [key.split("|")[1] for key in keys] == ["1", "2", "3"]
+
+
 async def test_batches_and_ranges(db: Database) -> None:
     """Told as many at once as is wished; a range ends before its end; a poisonous batch is told as such."""
     await _record(db, "schema.a", "schema.b", "schema.poison")
