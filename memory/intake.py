@@ -38,29 +38,15 @@ class _Ride(Generic[In, Out]):
         self._fly = fly
         self._waiting: list[tuple[In, asyncio.Future[Out]]] = []
         self._flight: asyncio.Task[None] | None = None
-        self._alone: asyncio.Future[None] | None = None  # a caller that is writing its own
 
     async def join(self, item: In) -> Out:
-        """Be written at once, where nothing is under way, else with the next flight."""
+        """Be written with the next flight."""
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[Out] = loop.create_future()
-        if not self._is_free():
-            self._waiting.append((item, answer))
-            return await answer
-        self._alone = loop.create_future()
-        try:
-            await asyncio.sleep(0)  # whoever comes in the same breath rides along
-            if not self._waiting:
-                return (await self._fly([item]))[0]
-            self._waiting.insert(0, (item, answer))
-        finally:
-            self._alone.set_result(None)
-            if self._waiting:
-                self._flight = loop.create_task(self._run(), name="dataswarm-intake")
+        self._waiting.append((item, answer))
+        if self._flight is None or self._flight.done():
+            self._flight = loop.create_task(self._run(), name="dataswarm-intake")
         return await answer
-
-    def _is_free(self) -> bool:
-        return (self._alone is None or self._alone.done()) and (self._flight is None or self._flight.done())
 
     async def _run(self) -> None:
         while self._waiting:
@@ -87,8 +73,8 @@ class _Ride(Generic[In, Out]):
 
     async def land(self) -> None:
         """Wait for what is under way."""
-        while not self._is_free():
-            await asyncio.wait([wait for wait in (self._alone, self._flight) if wait is not None and not wait.done()])
+        if self._flight is not None:
+            await asyncio.wait([self._flight])
 
 
 @dataclass(frozen=True, slots=True)
