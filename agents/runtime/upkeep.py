@@ -80,8 +80,14 @@ class Upkeep:
         self._told: dict[tuple[str, str], str] = {}
 
     async def run(self, stop: asyncio.Event) -> None:
-        """All rounds at their times until `stop` is set."""
-        await asyncio.gather(*(self._repeat(loop, stop) for loop in self._loops()))
+        """All rounds at their times until `stop` is set; each is a task known by its name, as readiness asks."""
+        loops = [asyncio.create_task(self._repeat(loop, stop), name=loop.name) for loop in self._loops()]
+        try:
+            await asyncio.gather(*loops)
+        finally:
+            for loop in loops:
+                loop.cancel()
+            await asyncio.gather(*loops, return_exceptions=True)
 
     def _loops(self) -> Iterator[_Loop]:
         def runtime(most: float, name: str) -> Callable[[], float]:
