@@ -263,6 +263,7 @@ def delete(reader: Reader, node: exp.Delete, scope: Scope) -> Effect:
     named = node.args.get("tables") or []
     if named and isinstance(table, exp.Table):  # DELETE d FROM dst d JOIN …
         reader.tables.enter(table, scope)
+    if named:  # or DELETE d alone, as some dialects have it
         table = named[0]
     target = _changed(reader, table, scope)
     decided = scope.rows()

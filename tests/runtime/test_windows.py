@@ -29,7 +29,7 @@ from config.assets import Asset
 
 async def main():
     db = await Database.open(sys.argv[1], application_name="dataswarm/other", pool_size=1)
-    for line in sys.stdin:
+    while line := await asyncio.to_thread(sys.stdin.readline):  # its loop goes on: a later hint is sent by it
         async with db.transaction() as tx:
             await knowledge.assert_fact(tx, "other", Asset.parse(sys.argv[2]), "owner", line.strip(), expected=None)
         print(time.monotonic(), flush=True)
