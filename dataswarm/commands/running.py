@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from config.settings import Settings
     from dataswarm.app import App
 
+GRACE_SECONDS = 15.0  # beyond the drain: then what still runs is cancelled
 OUT_OF_PATIENCE = 130
 
 
@@ -79,9 +80,13 @@ async def _together(app: App, stop: asyncio.Event, only: tuple[str, ...], file: 
         await asyncio.wait(jobs, return_when=asyncio.FIRST_COMPLETED)
     finally:
         stop.set()
+        _, late = await asyncio.wait(jobs, timeout=app.settings.runtime.drain_seconds + GRACE_SECONDS)
+        for job in late:  # leases run out by themselves; a process that never ends is worse
+            job.print_stack()
+            job.cancel()
         ended = await asyncio.gather(*jobs, return_exceptions=True)
     for outcome in ended:
-        if isinstance(outcome, BaseException):
+        if isinstance(outcome, BaseException) and not (late and isinstance(outcome, asyncio.CancelledError)):
             raise outcome
 
 
