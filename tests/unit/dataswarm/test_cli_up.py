@@ -153,6 +153,8 @@ async def test_half_a_swarm_is_none(failing: str, monkeypatch: pytest.MonkeyPatc
         drained.append(name)
 
     class Application:
+        settings = Settings()
+
         async def run(self, stop: asyncio.Event, **_: object) -> None:
             await half("swarm", stop)
 
