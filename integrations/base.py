@@ -191,7 +191,15 @@ class Statement:
 
 
 @runtime_checkable
-class Warehouse(Integration, Protocol):
+class Structured(Integration, Protocol):
+    """Whatever has tables with columns: a warehouse, a folder of files, the contracts a dbt project declares."""
+
+    async def catalog(self) -> Catalog:
+        """Tables and all that belongs to them, as of now; whole or not at all."""
+
+
+@runtime_checkable
+class Warehouse(Structured, Protocol):
     """Where tables live. Reading is done as the reader role, read-only and with time-outs; changing as the actor."""
 
     async def catalog(self) -> Catalog:

@@ -17,10 +17,10 @@ from pydantic import BaseModel, ValidationError
 
 from config.entry_points import find, named_so, options_of
 from config.errors import SetupError, UsageError
-from integrations.base import Channel, Integration, LineageSource, Orchestrator, Repository, Warehouse
+from integrations.base import Channel, Integration, LineageSource, Orchestrator, Repository, Structured, Warehouse
 
 GROUP = "dataswarm.integrations"
-PROTOCOLS: tuple[type[Any], ...] = (Warehouse, Orchestrator, Repository, Channel, LineageSource)
+PROTOCOLS: tuple[type[Any], ...] = (Warehouse, Structured, Orchestrator, Repository, Channel, LineageSource)
 
 Problems = Sequence[tuple[tuple[str | int, ...], str]]
 
@@ -99,17 +99,17 @@ def misfits(candidate: object, kind: str) -> list[str]:
         reasons.append("its `__init__` does not take (name, options)")
     reasons += _missing(candidate, Integration)
     meant = max(PROTOCOLS, key=lambda protocol: _likeness(candidate, protocol))
-    if _likeness(candidate, meant) > (0, 0):
+    if _likeness(candidate, meant) > (0, 0.0):
         return reasons + _missing(candidate, meant)
     wants = "; ".join(f"a {p.__name__} has {', '.join(_methods(p))}" for p in PROTOCOLS)
     return [*reasons, f"it follows no protocol: {wants}"]
 
 
-def _likeness(candidate: type[Any], protocol: type[Any]) -> tuple[float, int]:
+def _likeness(candidate: type[Any], protocol: type[Any]) -> tuple[int, float]:
     """How much of a protocol a class has; what it has most of is what it wants to be, and is measured against."""
     wanted = _methods(protocol)
     has = sum(hasattr(candidate, name) for name in wanted)
-    return has / len(wanted), has
+    return has, has / len(wanted)
 
 
 def _methods(protocol: type[Any]) -> dict[str, Callable[..., Any]]:
