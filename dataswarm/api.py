@@ -26,9 +26,9 @@ from dataswarm.auth import Caller
 from dataswarm.gate import SOURCE_HEADER, Gate, MissingError, problem, refusal
 from dataswarm.metrics import Metrics
 from dataswarm.tailing import Tail
-from memory import incidents, remediations
-from memory.database import Database
-from memory.listener import Listener
+from memory.board import incidents, remediations
+from memory.bus.listener import Listener
+from memory.connection.database import Database
 
 log = structlog.get_logger(__name__)
 Json = dict[str, Any]

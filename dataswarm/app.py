@@ -18,9 +18,9 @@ from config.watching import watch
 from dataswarm import __version__
 from dataswarm.members import Installed, Members, assemble, installed, part
 from dataswarm.sealing import vault_for
-from memory import migrate
-from memory.database import Database
-from memory.embedded import DATABASE, EmbeddedServer
+from memory.connection.database import Database
+from memory.server import migrate
+from memory.server.embedded import DATABASE, EmbeddedServer
 
 log = structlog.get_logger(__name__)
 OWNER = "postgres"

@@ -15,11 +15,13 @@ from config.draft import nearest
 from config.errors import UsageError
 from dataswarm import listings
 from dataswarm.views import Json, plain
-from memory import capabilities, clock, kinds, presence, task_lines
-from memory.capabilities import Offer
-from memory.database import Database, Transaction
+from memory import clock
+from memory.connection.database import Database, Transaction
+from memory.members import capabilities, presence
+from memory.members.capabilities import Offer
+from memory.queue import kinds, task_lines
+from memory.queue.task_lines import TaskLine
 from memory.records import JSON, Payload, TaskState
-from memory.task_lines import TaskLine
 
 FIRST_LOOK_SECONDS, LONGEST_LOOK_SECONDS = 0.1, 1.0
 DONE = (TaskState.SUCCEEDED, TaskState.FAILED, TaskState.CANCELLED)

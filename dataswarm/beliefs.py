@@ -14,11 +14,12 @@ from config.errors import UsageError
 from dataswarm.commands.shared import Desk
 from dataswarm.sealing import vault_for
 from dataswarm.views import Json, plain
-from memory import branches, envelopes, knowledge, rehearsals
-from memory.branches import Conflict, Difference, Rule, Side
-from memory.database import Transaction
-from memory.envelopes import Vault
+from memory.beliefs import branches, knowledge, rehearsals
+from memory.beliefs.branches import Conflict, Difference, Rule, Side
+from memory.connection.database import Transaction
 from memory.records import JSON, Fact, Sensitivity
+from memory.vault import envelopes
+from memory.vault.envelopes import Vault
 
 MOST = 500
 

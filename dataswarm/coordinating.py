@@ -7,11 +7,11 @@ from dataclasses import asdict
 from functools import reduce
 from typing import Any
 
-from memory import counters
-from memory.database import Transaction
-from memory.figures import Figures, Spread
-from memory.health import health
-from memory.presence import Process
+from memory.connection.database import Transaction
+from memory.measuring import counters
+from memory.measuring.figures import Figures, Spread
+from memory.members.presence import Process
+from memory.server.health import health
 
 SILENT_SECONDS = 120.0  # four missed reports
 SKIPPED = "dataswarm_events_skipped_total"

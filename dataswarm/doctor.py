@@ -21,11 +21,12 @@ from dataswarm import __version__
 from dataswarm.app import addresses
 from dataswarm.members import Installed, Members, assemble, installed, part
 from integrations.base import Integration
-from memory import migrate, statements
-from memory.database import Database
-from memory.health import Health, health, pins_seen_by
-from memory.listener import Listener
-from memory.translation import translate
+from memory.bus.listener import Listener
+from memory.connection import statements
+from memory.connection.database import OLDEST_SERVER, Database
+from memory.connection.translation import translate
+from memory.server import migrate
+from memory.server.health import Health, health, pins_seen_by
 
 SOURCE_SECONDS = 20.0
 DATABASE_SECONDS = 75.0  # an embedded server may have to recover first
@@ -180,7 +181,7 @@ async def _server(url: str, kind: str) -> list[Line]:
     except psycopg.Error as error:
         raise translate(error) from None
     number = int(server["version"])
-    is_new_enough = number >= migrate.OLDEST_SERVER
+    is_new_enough = number >= OLDEST_SERVER
     vector = server["vector_installed"] or server["vector_available"]
     return [
         Line(

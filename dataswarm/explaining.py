@@ -27,8 +27,9 @@ from config.errors import SwarmError
 from config.settings import Settings
 from dataswarm.members import Installed
 from dataswarm.views import Json, plain, source_of
-from memory import clock, controls, incidents, ledger, lineage, standing
-from memory.database import Database
+from memory import clock
+from memory.board import controls, incidents, ledger, lineage, standing
+from memory.connection.database import Database
 from memory.records import Decision, DecisionKind, Event, Observation, Reference
 
 HOUR = timedelta(hours=1)

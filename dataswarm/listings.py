@@ -8,8 +8,13 @@ from datetime import datetime
 from config.assets import Asset
 from config.draft import nearest
 from dataswarm.views import MOST, Json, plain
-from memory import bus, controls, effects, knowledge, ledger, presence, recall, task_lines, tasks
-from memory.database import Database
+from memory import bus
+from memory.beliefs import knowledge
+from memory.board import controls, ledger
+from memory.connection.database import Database
+from memory.finding import recall
+from memory.members import presence
+from memory.queue import effects, task_lines, tasks
 from memory.records import Event, Task, TaskState
 
 

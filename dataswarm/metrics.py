@@ -20,9 +20,9 @@ from prometheus_client.exposition import choose_encoder
 from agents.reasoning import Spent
 from config.errors import SwarmError
 from dataswarm.readings import Readings, read
-from memory.database import Database
-from memory.figures import Figures, Spread
-from memory.health import Trouble
+from memory.connection.database import Database
+from memory.measuring.figures import Figures, Spread
+from memory.server.health import Trouble
 
 log = structlog.get_logger(__name__)
 REFRESH_SECONDS = 5.0

@@ -12,9 +12,11 @@ from typing import Any, get_args
 from config.draft import nearest
 from config.errors import ConflictError, UsageError
 from dataswarm.views import plain
-from memory import approvals, controls, escalations, incidents, presence, remediations, task_lines, tasks
-from memory.controls import Autonomy
-from memory.database import Database, Transaction
+from memory.board import approvals, controls, escalations, incidents, remediations
+from memory.board.controls import Autonomy
+from memory.connection.database import Database, Transaction
+from memory.members import presence
+from memory.queue import task_lines, tasks
 from memory.records import (
     Approval,
     EscalationState,

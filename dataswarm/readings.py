@@ -7,11 +7,14 @@ from dataclasses import dataclass
 
 from prometheus_client.core import Metric
 
-from memory import clock, controls, measures, presence, tasks
-from memory.database import Database
-from memory.health import KINDS, Health, Trouble, health
-from memory.histograms import BOUNDS, HISTOGRAMS
+from memory import clock, measures
+from memory.board import controls
+from memory.connection.database import Database
 from memory.measures import Histogram, Measures
+from memory.measuring.histograms import BOUNDS, HISTOGRAMS
+from memory.members import presence
+from memory.queue import tasks
+from memory.server.health import KINDS, Health, Trouble, health
 
 # What has no labels stands at 0 from the beginning: a first increment must be an increase, not a new series.
 ZEROS = ("dataswarm_incidents_reopened_total", "dataswarm_rework_total")

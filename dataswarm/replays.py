@@ -24,10 +24,11 @@ from dataswarm.explaining import enabled_playbooks, made, pipelines_of, summary
 from dataswarm.listings import event
 from dataswarm.members import Installed
 from dataswarm.views import Json, plain, source_of
-from memory import incidents, knowledge, rehearsals, remediations
-from memory.database import Database, Transaction
+from memory.beliefs import knowledge, rehearsals
+from memory.beliefs.rehearsals import Comparison, Rehearsed, Said
+from memory.board import incidents, remediations
+from memory.connection.database import Database, Transaction
 from memory.records import Sensitivity
-from memory.rehearsals import Comparison, Rehearsed, Said
 
 MOST = 100_000
 

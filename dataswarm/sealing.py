@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from config.settings import Settings
-from memory import keyring
-from memory.envelopes import Vault
-from memory.keyring import Keyring, KeySource
+from memory.vault import keyring
+from memory.vault.envelopes import Vault
+from memory.vault.keyring import Keyring, KeySource
 
 KEY_FILE = "sealing.key"
 

@@ -13,10 +13,11 @@ from datetime import datetime
 from typing import Any
 
 from config.errors import PermanentError, TransientError, UsageError
-from memory import bus, reading
+from memory import bus
 from memory.bus import Cursor, ForeignCursorError
-from memory.database import Database
-from memory.listener import Listener, Wake
+from memory.bus.listener import Listener, Wake
+from memory.connection import reading
+from memory.connection.database import Database
 from memory.records import Event
 
 PAGE = 200

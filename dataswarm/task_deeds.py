@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from config.errors import ConflictError, SwarmError, UsageError
 from dataswarm.operations import unknown_task
 from dataswarm.views import Json, plain
-from memory import task_lines, tasks
-from memory.database import Database
+from memory.connection.database import Database
+from memory.queue import task_lines, tasks
 from memory.records import Task, TaskState
 
 ALIVE = (TaskState.READY, TaskState.LEASED, TaskState.SCHEDULED, TaskState.PARKED)

@@ -16,22 +16,14 @@ from uuid import UUID
 from config.assets import Asset
 from config.settings import Settings
 from dataswarm.coordinating import coordination
-from memory import (
-    approvals,
-    clock,
-    controls,
-    effects,
-    escalations,
-    incidents,
-    ledger,
-    presence,
-    remediations,
-    tasks,
-)
-from memory.database import Database, Transaction
-from memory.incidents import FailedTask
+from memory import clock
+from memory.board import approvals, controls, escalations, incidents, ledger, remediations
+from memory.board.incidents import FailedTask
+from memory.connection.database import Database, Transaction
 from memory.measures import WINDOWS
-from memory.presence import Process
+from memory.members import presence
+from memory.members.presence import Process
+from memory.queue import effects, tasks
 from memory.records import (
     Approval,
     Decision,

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from memory.database import Database, Transaction
+from memory.connection.database import Database, Transaction
 from memory.records import Reference, Sensitivity
 
 MOST = 10_000

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import cast
 
-from memory.database import Database
+from memory.connection.database import Database
 
 
 async def now(database: Database) -> datetime:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from config.errors import UsageError
-from memory.database import Transaction
+from memory.connection.database import Transaction
 
 LONGEST = 800
 

@@ -6,9 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 
-from memory import counters, embeddings, incidents, totals
-from memory.database import Transaction
-from memory.histograms import BOUNDS, HISTOGRAMS
+from memory.board import incidents, totals
+from memory.connection.database import Transaction
+from memory.finding import embeddings
+from memory.measuring import counters
+from memory.measuring.histograms import BOUNDS, HISTOGRAMS
 
 WINDOWS: Mapping[str, timedelta | None] = {
     "1d": timedelta(days=1),

@@ -12,9 +12,9 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from memory import migrate
-from memory.database import Database
-from memory.embedded import EmbeddedServer
+from memory.connection.database import Database
+from memory.server import migrate
+from memory.server.embedded import EmbeddedServer
 from tests.memory.stage import declared
 from tests.places import fresh_place
 from tests.stories.stage import copied, stage, trained_world

@@ -17,11 +17,12 @@ from config.assets import Asset
 from config.errors import PermanentError, PolicyError, SwarmError
 from config.settings import Settings
 from integrations.base import Integration
-from memory import controls, effects, incidents, ledger, remediations, standing, tasks
-from memory.cache import FactCache
-from memory.database import Database
-from memory.effects import Settled
-from memory.journal import Journal
+from memory.beliefs.cache import FactCache
+from memory.board import controls, incidents, ledger, remediations, standing
+from memory.connection.database import Database
+from memory.queue import effects, tasks
+from memory.queue.effects import Settled
+from memory.queue.journal import Journal
 from memory.records import (
     DecisionKind,
     Effect,

@@ -7,8 +7,8 @@ from collections.abc import Collection
 
 from agents.base import Agent, Scope
 from config.assets import Asset
-from memory import lineage
-from memory.database import Transaction
+from memory.board import lineage
+from memory.connection.database import Transaction
 from memory.records import Event
 
 TIMER = "timer.due"

@@ -26,11 +26,14 @@ from agents.runtime.writing import Outgoing, Writing
 from agents.verdicts import Verdict
 from config.assets import Asset
 from config.errors import ConflictError, LeaseLostError, SwarmError
-from memory import bus, clock, counters, ledger, presence
+from memory import bus, clock
+from memory.board import ledger
 from memory.bus import Cursor, ForeignCursorError, Wake
-from memory.database import Transaction
-from memory.feed import Feed
-from memory.presence import AgentLease
+from memory.bus.feed import Feed
+from memory.connection.database import Transaction
+from memory.measuring import counters
+from memory.members import presence
+from memory.members.presence import AgentLease
 from memory.records import Event, NewObservation, Severity
 
 log = structlog.get_logger(__name__)

@@ -16,13 +16,15 @@ from agents.runtime.window import Window
 from agents.runtime.writing import NOTIFIER, Outgoing, Writing
 from agents.verdicts import Escalate, Verdict
 from config.errors import ConflictError, LeaseLostError, SwarmError, TransientError
-from memory import clock, counters, kinds, tasks
+from memory import clock
 from memory.bus import Wake
-from memory.figures import Spread
-from memory.heartbeat import Heartbeat
-from memory.kinds import Kind
+from memory.measuring import counters
+from memory.measuring.figures import Spread
+from memory.queue import kinds, tasks
+from memory.queue.heartbeat import Heartbeat
+from memory.queue.kinds import Kind
+from memory.queue.worker import FINISHED, Finished, Perform, Running, Worker
 from memory.records import Task
-from memory.worker import FINISHED, Finished, Perform, Running, Worker
 
 log = structlog.get_logger(__name__)
 NOTIFY_ATTEMPTS = 8

@@ -29,8 +29,11 @@ from config.assets import Asset
 from config.draft import nearest
 from config.errors import SwarmError, UsageError
 from config.settings import Settings
-from memory import branches, bus, knowledge, ledger, reading
-from memory.database import Database, Transaction
+from memory import bus
+from memory.beliefs import branches, knowledge
+from memory.board import ledger
+from memory.connection import reading
+from memory.connection.database import Database, Transaction
 from memory.records import Decision, Event, Fact, Observation, Reference, Sensitivity
 
 MOST = 10_000

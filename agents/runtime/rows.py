@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
-from memory import approvals, escalations, incidents, ledger, remediations, tasks, timers
-from memory.database import Transaction
+from memory.board import approvals, escalations, incidents, ledger, remediations
+from memory.connection.database import Transaction
+from memory.queue import tasks, timers
 from memory.records import Event, Payload
 
 

@@ -12,8 +12,10 @@ from agents.runtime.window import Window
 from config.assets import Asset
 from config.errors import ConflictError, PermanentError, SwarmError
 from integrations.base import Integration, Orchestrator, Warehouse
-from memory import baselines, knowledge, ledger, lineage, tasks
-from memory.database import Transaction
+from memory.beliefs import knowledge
+from memory.board import baselines, ledger, lineage
+from memory.connection.database import Transaction
+from memory.queue import tasks
 from memory.records import NewObservation, Severity, Task
 
 log = structlog.get_logger(__name__)

@@ -23,13 +23,15 @@ from agents.runtime.writing import Outgoing
 from config.errors import PermanentError, SwarmError, TransientError
 from config.settings import Settings
 from integrations.base import Channel, Integration, Message
-from memory import figures, kinds, presence
+from memory.beliefs.cache import FactCache
 from memory.bus import HINT, Listener
-from memory.cache import FactCache
-from memory.database import Database
-from memory.feed import Feed
-from memory.figures import Figures
-from memory.heartbeat import Heartbeat
+from memory.bus.feed import Feed
+from memory.connection.database import Database
+from memory.measuring import figures
+from memory.measuring.figures import Figures
+from memory.members import presence
+from memory.queue import kinds
+from memory.queue.heartbeat import Heartbeat
 from memory.records import Sensitivity, Task
 
 log = structlog.get_logger(__name__)
@@ -48,7 +50,7 @@ class Swarm:
         sources, channels: open integrations by configured name.
         version: of the project, as `status` shows it.
         on_hung: what the heartbeat does when the event loop hangs and leases are given up; a service that is started
-            anew when it ends passes `memory.heartbeat.end_process`.
+            anew when it ends passes `memory.queue.heartbeat.end_process`.
     """
 
     def __init__(

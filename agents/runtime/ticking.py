@@ -17,8 +17,9 @@ from agents.runtime.sensing import asset_of
 from config.errors import SwarmError
 from config.settings import Settings
 from integrations.base import Integration
-from memory import clock, keys, tasks
-from memory.database import Database
+from memory import clock, keys
+from memory.connection.database import Database
+from memory.queue import tasks
 from memory.records import NewTask
 
 log = structlog.get_logger(__name__)

@@ -17,11 +17,16 @@ import structlog
 
 from config.errors import ConflictError, SwarmError
 from config.settings import EmbeddingSettings, Settings
-from memory import approvals, clock, embedders, envelopes, files, partitions, recall, remediations, tasks, timers
-from memory.database import Database
-from memory.embedders import Embedder
-from memory.filling import Filler
+from memory import clock
+from memory.board import approvals, remediations
+from memory.connection.database import Database
+from memory.finding import embedders, files, recall
+from memory.finding.embedders import Embedder
+from memory.finding.filling import Filler
+from memory.queue import tasks, timers
 from memory.records import RemediationState, Sensitivity
+from memory.server import partitions
+from memory.vault import envelopes
 
 log = structlog.get_logger(__name__)
 HOUSEKEEPING_SECONDS = 30.0

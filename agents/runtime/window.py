@@ -12,9 +12,10 @@ from agents.context import Remedy
 from agents.playbook import Playbook
 from config.assets import Asset
 from config.settings import Settings
-from memory import controls, escalations, incidents, knowledge, ledger, lineage, remediations
-from memory.cache import FactCache
-from memory.database import Database, Transaction
+from memory.beliefs import knowledge
+from memory.beliefs.cache import FactCache
+from memory.board import controls, escalations, incidents, ledger, lineage, remediations
+from memory.connection.database import Database, Transaction
 from memory.records import (
     JSON,
     Decision,

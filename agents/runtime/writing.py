@@ -28,8 +28,11 @@ from agents.verdicts import (
 )
 from config.assets import Asset
 from config.errors import ConflictError, PermanentError
-from memory import approvals, counters, escalations, incidents, knowledge, ledger, remediations, tasks, timers
-from memory.database import Transaction
+from memory.beliefs import knowledge
+from memory.board import approvals, escalations, incidents, ledger, remediations
+from memory.connection.database import Transaction
+from memory.measuring import counters
+from memory.queue import tasks, timers
 from memory.records import DecisionKind, Incident, IncidentState, NewDecision, NewTask, Reference
 
 log = structlog.get_logger(__name__)

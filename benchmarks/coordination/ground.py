@@ -16,7 +16,7 @@ from benchmarks.coordination.actors import Actor
 from benchmarks.coordination.contenders import Contender
 from benchmarks.machine import on_disk, server_settings
 from config.errors import SetupError
-from memory.embedded import EmbeddedServer
+from memory.server.embedded import EmbeddedServer
 
 
 class Ground:

@@ -13,15 +13,17 @@ from uuid import uuid4
 from benchmarks.coordination.speaking import Speak, Speaker
 from benchmarks.peers.actor import PAYLOAD, main, now_ns
 from config.assets import Asset
-from memory import bus, kinds, migrate, partitions, tasks
+from memory import bus
 from memory.bus import Listener, Wake
-from memory.database import Database
-from memory.feed import Feed
-from memory.heartbeat import Heartbeat
-from memory.intake import Intake
-from memory.kinds import Kind
+from memory.bus.feed import Feed
+from memory.connection.database import Database
+from memory.queue import kinds, tasks
+from memory.queue.heartbeat import Heartbeat
+from memory.queue.intake import Intake
+from memory.queue.kinds import Kind
+from memory.queue.worker import Worker
 from memory.records import NewTask, Reference, Task
-from memory.worker import Worker
+from memory.server import migrate, partitions
 
 AGENT = "bench"
 # Peers publish no event for a finished task, so the plain kind does not either; there is a row for one that does.

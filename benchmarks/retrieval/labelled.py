@@ -22,9 +22,9 @@ from pathlib import Path
 from typing import Any
 
 from config.errors import UsageError
-from memory import embeddings, recall
-from memory.database import Database
-from memory.embedders import Embedder
+from memory.connection.database import Database
+from memory.finding import embeddings, recall
+from memory.finding.embedders import Embedder
 
 MODEL = "labelled"
 _LOAD = """

@@ -19,9 +19,10 @@ from benchmarks.report import PRODUCT, Report, Row, Target
 from benchmarks.retrieval import labelled
 from benchmarks.retrieval.labelled import Labelled, Quality, Vectors
 from config.errors import UsageError
-from memory import embedders, migrate
-from memory.database import Database
-from memory.embedded import EmbeddedServer
+from memory.connection.database import Database
+from memory.finding import embedders
+from memory.server import migrate
+from memory.server.embedded import EmbeddedServer
 
 OWN = Path(__file__).with_name("runbooks.json")
 COVERAGES = (0.0, 0.25, 0.5, 0.75, 1.0)

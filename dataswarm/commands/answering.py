@@ -13,7 +13,7 @@ from dataswarm.rendering import answer
 
 if TYPE_CHECKING:
     from dataswarm.commands.shared import Desk
-    from memory.database import Database
+    from memory.connection.database import Database
 
 Id = Annotated[int, typer.Argument(metavar="ID", min=1, help="The incident.")]
 Reason = Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why; kept and shown.")]

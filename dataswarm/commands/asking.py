@@ -68,7 +68,7 @@ def _add_list(agents: typer.Typer) -> None:
 
 def _needs(described: dict[str, Any]) -> list[str]:
     """The fields of an input; what may be left out in brackets."""
-    from memory import capabilities  # noqa: PLC0415 - see the package
+    from memory.members import capabilities  # noqa: PLC0415 - see the package
 
     shape = capabilities.schema(described)
     required = shape.get("required") or ()
@@ -114,7 +114,7 @@ def _show_agent(page: Page, found: dict[str, Any]) -> None:
 
 
 def _fields(described: dict[str, Any]) -> list[tuple[Any, ...]]:
-    from memory import capabilities  # noqa: PLC0415 - see the package
+    from memory.members import capabilities  # noqa: PLC0415 - see the package
 
     shape = capabilities.schema(described)
     words = {} if shape is described else described

@@ -15,7 +15,7 @@ from dataswarm.rendering import Page, answer
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from memory.ingest import Filed
+    from memory.finding.ingest import Filed
 
 Called = Annotated[
     str | None,
@@ -55,7 +55,7 @@ def _add_ingest(memory: typer.Typer) -> None:
         """Take texts in, cut by their headings. The same file twice changes nothing."""
 
         async def work(desk: Desk) -> dict[str, Any]:
-            from memory import ingest as taking  # noqa: PLC0415 - see the package
+            from memory.finding import ingest as taking  # noqa: PLC0415 - see the package
 
             level = await _level(desk, sensitivity)
             return _filed(desk, await taking.ingest(desk.database, path, name=name, sensitivity=level))
@@ -75,7 +75,7 @@ def _add_index(memory: typer.Typer) -> None:
         """Follow a folder: what changed there is taken in anew, what is gone there is retracted."""
 
         async def work(desk: Desk) -> dict[str, Any]:
-            from memory import files  # noqa: PLC0415 - see the package
+            from memory.finding import files  # noqa: PLC0415 - see the package
 
             level = await _level(desk, sensitivity)
             return _filed(desk, await files.index(desk.database, folder, name=name, sensitivity=level))
@@ -146,7 +146,7 @@ def _add_export(memory: typer.Typer) -> None:
 
         async def work(desk: Desk) -> dict[str, Any]:
             from dataswarm.views import plain  # noqa: PLC0415 - see the package
-            from memory import files  # noqa: PLC0415
+            from memory.finding import files  # noqa: PLC0415
 
             done = await files.export(desk.database, folder, branch=branch)
             counts = dict(Counter(one.state for one in done))

@@ -103,7 +103,7 @@ def _add_migrate(app: typer.Typer) -> None:
 async def _migrate(settings: Settings, *, apply: bool, set_password: bool) -> dict[str, Any]:
     from dataswarm.app import addresses  # noqa: PLC0415 - see the package
     from dataswarm.views import source_of  # noqa: PLC0415
-    from memory import migrate  # noqa: PLC0415
+    from memory.server import migrate  # noqa: PLC0415
 
     where = await asyncio.to_thread(addresses, settings)
     done: list[str] = []

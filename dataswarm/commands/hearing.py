@@ -78,7 +78,7 @@ async def _follow(
     desk: Desk, topics: list[str], agent: str | None, since: str | None, limit: int, *, as_json: bool
 ) -> None:
     from dataswarm import listings, tailing  # noqa: PLC0415 - see the package
-    from memory.listener import Listener  # noqa: PLC0415
+    from memory.bus.listener import Listener  # noqa: PLC0415
 
     def show(found: Any) -> None:
         shown = listings.event(found)

@@ -69,8 +69,9 @@ def _add_search(memory: typer.Typer) -> None:
         """What fits a question best, best first."""
         from dataswarm.commands.shared import whoever  # noqa: PLC0415 - see the package
         from dataswarm.views import plain  # noqa: PLC0415
-        from memory import clock, recall  # noqa: PLC0415
+        from memory import clock  # noqa: PLC0415
         from memory.access import AccessLog  # noqa: PLC0415
+        from memory.finding import recall  # noqa: PLC0415
 
         asked = " ".join(query or [])
         age = None if since is None else timedelta(seconds=seconds(since))

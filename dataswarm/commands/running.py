@@ -55,7 +55,7 @@ async def serve(settings: Settings, only: tuple[str, ...], file: Path | None, *,
         ConfigError: `only` names an agent that is not installed.
     """
     from dataswarm.app import App  # noqa: PLC0415 - see the package
-    from memory.heartbeat import end_process  # noqa: PLC0415 - see the package
+    from memory.queue.heartbeat import end_process  # noqa: PLC0415 - see the package
 
     opened = await App.open(settings, migrate_now=migrate_now)
     opened.on_hung = end_process

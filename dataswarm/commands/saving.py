@@ -12,7 +12,7 @@ from dataswarm.commands.shared import AsJson, ConfigFile, Desk, at_desk, command
 from dataswarm.rendering import Page, answer
 
 if TYPE_CHECKING:
-    from memory.backup import Manifest
+    from memory.server.backup import Manifest
 
 File = Annotated[Path, typer.Argument(metavar="FILE", help="The backup.")]
 
@@ -44,7 +44,7 @@ def _add_backup(memory: typer.Typer) -> None:
         """Write the whole memory into one file, as of one moment, while work goes on. Keys are not in it."""
         from dataswarm import __version__  # noqa: PLC0415 - see the package
         from dataswarm.views import plain  # noqa: PLC0415
-        from memory import backup as saving  # noqa: PLC0415
+        from memory.server import backup as saving  # noqa: PLC0415
 
         made = asyncio.run(saving.backup(_owner(config), file, release=__version__))
         answer(plain(made), as_json=as_json, show=lambda page: _told(page, made))
@@ -55,7 +55,7 @@ def _add_restore(memory: typer.Typer) -> None:
     def restore(file: File, as_json: AsJson = False, config: ConfigFile = None) -> None:
         """Restore a backup into a database that holds no memory yet. Agents read on where they were."""
         from dataswarm.views import plain  # noqa: PLC0415 - see the package
-        from memory import backup as saving  # noqa: PLC0415
+        from memory.server import backup as saving  # noqa: PLC0415
 
         done = asyncio.run(saving.restore(_owner(config), file))
 
@@ -74,7 +74,7 @@ def _add_verify(memory: typer.Typer) -> None:
         """Read a backup through: is it whole, may this release restore it, and are its keys configured?"""
         from dataswarm.sealing import vault_for  # noqa: PLC0415 - see the package
         from dataswarm.views import plain  # noqa: PLC0415
-        from memory import backup as saving  # noqa: PLC0415
+        from memory.server import backup as saving  # noqa: PLC0415
 
         manifest = asyncio.run(saving.verify(file))
         vault = vault_for(configured(config))
@@ -101,7 +101,7 @@ def _add_rotate(memory: typer.Typer) -> None:
     ) -> None:
         """Wrap all data keys by memory.sealing_key. Nothing else is rewritten; it may be interrupted and run again."""
         if new_key:
-            from memory.keyring import new_key as fresh  # noqa: PLC0415 - see the package
+            from memory.vault.keyring import new_key as fresh  # noqa: PLC0415 - see the package
 
             typer.echo(fresh())
             return
@@ -109,7 +109,7 @@ def _add_rotate(memory: typer.Typer) -> None:
         async def work(desk: Desk) -> dict[str, Any]:
             from dataswarm import beliefs  # noqa: PLC0415 - see the package
             from dataswarm.views import plain  # noqa: PLC0415
-            from memory import envelopes  # noqa: PLC0415
+            from memory.vault import envelopes  # noqa: PLC0415
 
             done = moved = await beliefs.rewrapped(desk)
             while moved:

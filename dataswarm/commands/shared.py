@@ -13,7 +13,7 @@ import typer
 
 if TYPE_CHECKING:
     from config.settings import Settings
-    from memory.database import Database
+    from memory.connection.database import Database
 
 T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., Any])
@@ -101,8 +101,8 @@ async def _at_desk(settings: Settings, work: Callable[[Desk], Awaitable[T]]) -> 
     from config.errors import SetupError  # noqa: PLC0415 - see the package
     from dataswarm.app import addresses  # noqa: PLC0415
     from dataswarm.sealing import vault_for  # noqa: PLC0415
-    from memory import migrate  # noqa: PLC0415
-    from memory.database import Database  # noqa: PLC0415
+    from memory.connection.database import Database  # noqa: PLC0415
+    from memory.server import migrate  # noqa: PLC0415
 
     where = await asyncio.to_thread(addresses, settings)
     planned = await migrate.plan(where.owner if where.embedded is not None else where.worker)

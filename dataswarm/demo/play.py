@@ -31,9 +31,11 @@ from dataswarm.demo.screen import Screen
 from dataswarm.demo.story import Seen, Story, look
 from dataswarm.demo.team import Team
 from dataswarm.demo.world import World
-from memory import baselines, knowledge, migrate
-from memory.database import Database
+from memory.beliefs import knowledge
+from memory.board import baselines
+from memory.connection.database import Database
 from memory.records import IncidentState
+from memory.server import migrate
 
 HEALTHY_CYCLES = 3
 LONGEST_SECONDS = 150.0

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from config.errors import SetupError
-from memory.embedded import EmbeddedServer
+from memory.server.embedded import EmbeddedServer
 
 _SOCKET_LINE: Final = 4
 

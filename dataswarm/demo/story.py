@@ -10,8 +10,11 @@ from typing import Any
 
 from dataswarm.demo.cycle import CycleReport
 from dataswarm.demo.faults.catalogue import Fault
-from memory import clock, escalations, incidents, ledger, presence, remediations, tasks
-from memory.database import Database
+from memory import clock
+from memory.board import escalations, incidents, ledger, remediations
+from memory.connection.database import Database
+from memory.members import presence
+from memory.queue import tasks
 from memory.records import Decision, Escalation, Incident, Observation, Presence, Remediation, Transition
 
 CHANGES = ("schema.column_*",)

@@ -8,8 +8,8 @@ import psycopg
 from psycopg_pool import AsyncConnectionPool
 
 from config.assets import Asset
-from memory import effects, tasks
-from memory.database import Database
+from memory.connection.database import Database
+from memory.queue import effects, tasks
 from memory.records import EffectClass, Task
 
 Outside = AsyncConnectionPool[psycopg.AsyncConnection[tuple[object, ...]]]

@@ -25,11 +25,12 @@ import psycopg
 
 from config.assets import Asset
 from config.errors import SwarmError
-from memory import kinds, migrate, tasks
-from memory.database import Database
-from memory.embedded import EmbeddedServer
-from memory.kinds import Kind
+from memory.connection.database import Database
+from memory.queue import kinds, tasks
+from memory.queue.kinds import Kind
 from memory.records import NewTask
+from memory.server import migrate
+from memory.server.embedded import EmbeddedServer
 from tests.chaos.lines import Lines, lines
 from tests.chaos.tally import Kill, Tally
 from tests.chaos.worker import Orders

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from memory.database import Database
-from memory.embedded import EmbeddedServer
+from memory.connection.database import Database
+from memory.server.embedded import EmbeddedServer
 from tests.chaos.lines import lines
 
 pytestmark = pytest.mark.chaos

@@ -14,10 +14,10 @@ import psycopg
 import pytest
 
 from config.assets import Asset
-from memory import effects, kinds, tasks
-from memory.database import Database
-from memory.journal import Journal
-from memory.kinds import Kind
+from memory.connection.database import Database
+from memory.queue import effects, kinds, tasks
+from memory.queue.journal import Journal
+from memory.queue.kinds import Kind
 from memory.records import NewTask, TaskState
 from tests.chaos.thinker import DOOR
 

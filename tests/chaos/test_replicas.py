@@ -16,8 +16,9 @@ import psycopg
 import pytest
 
 from dataswarm.demo.world import World
-from memory import effects, presence, tasks
-from memory.database import Database
+from memory.connection.database import Database
+from memory.members import presence
+from memory.queue import effects, tasks
 from memory.records import Resolution, TaskState
 from tests.stories.stage import Copied, beside, describe, processes
 

@@ -22,8 +22,9 @@ from agents.runtime.bench import Surroundings, TaskBench
 from agents.runtime.window import Window
 from config.assets import Asset
 from config.settings import Settings
-from memory import clock, tasks
-from memory.database import Database
+from memory import clock
+from memory.connection.database import Database
+from memory.queue import tasks
 from memory.records import EffectClass, Payload, Sensitivity
 
 ORDERS = Asset("warehouse", "shop", "raw.orders")

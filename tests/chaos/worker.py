@@ -53,10 +53,10 @@ async def work(orders: Orders) -> None:
 
     from config.errors import TransientError  # noqa: PLC0415
     from memory.bus import Listener  # noqa: PLC0415
-    from memory.database import Database  # noqa: PLC0415
-    from memory.heartbeat import Heartbeat  # noqa: PLC0415
+    from memory.connection.database import Database  # noqa: PLC0415
+    from memory.queue.heartbeat import Heartbeat  # noqa: PLC0415
+    from memory.queue.worker import Worker  # noqa: PLC0415
     from memory.records import Task  # noqa: PLC0415
-    from memory.worker import Worker  # noqa: PLC0415
     from tests.chaos.deed import Deed  # noqa: PLC0415
 
     chance = random.Random(orders.seed)

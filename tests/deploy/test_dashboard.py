@@ -26,8 +26,10 @@ from config.settings import DatabaseSettings, HttpSettings, Settings, TokenSetti
 from dataswarm import serving
 from dataswarm.app import App
 from dataswarm.metrics import Metrics
-from memory import approvals, counters, escalations, incidents, kinds, ledger, remediations, tasks
-from memory.database import Database
+from memory.board import approvals, escalations, incidents, ledger, remediations
+from memory.connection.database import Database
+from memory.measuring import counters
+from memory.queue import kinds, tasks
 from memory.records import (
     DecisionKind,
     IncidentState,

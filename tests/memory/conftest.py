@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from memory.database import Database
+from memory.connection.database import Database
 
 
 class Clock:

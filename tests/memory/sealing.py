@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from memory.database import Database
-from memory.envelopes import Vault
-from memory.keyring import Keyring
+from memory.connection.database import Database
+from memory.vault.envelopes import Vault
+from memory.vault.keyring import Keyring
 
 
 def ring(*ids: str) -> Keyring:

@@ -6,9 +6,11 @@ from datetime import UTC, datetime
 from typing import Any
 
 from config.assets import Asset
-from memory import counters, incidents, kinds, remediations
-from memory.database import Database, Transaction
-from memory.kinds import Kind
+from memory.board import incidents, remediations
+from memory.connection.database import Database, Transaction
+from memory.measuring import counters
+from memory.queue import kinds
+from memory.queue.kinds import Kind
 from memory.records import Incident, IncidentState, Remediation, RemediationState, Severity
 
 ORDERS = Asset.parse("warehouse://shop/raw.orders")

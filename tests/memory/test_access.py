@@ -7,7 +7,7 @@ import pytest
 from config.errors import TransientError
 from memory import access
 from memory.access import AccessLog, accesses
-from memory.database import Database
+from memory.connection.database import Database
 
 
 async def test_accesses_are_written_in_batches_and_found(db: Database) -> None:

@@ -18,11 +18,16 @@ import psycopg
 import pytest
 
 from config.errors import PermanentError, SetupError, UsageError
-from memory import backup, branches, bus, knowledge, ledger, migrate, postgres_programs, presence, recall
+from memory import bus
+from memory.beliefs import branches, knowledge
+from memory.board import ledger
 from memory.bus import Cursor
-from memory.database import Database
-from memory.embedded import EmbeddedServer
+from memory.connection.database import Database
+from memory.finding import recall
+from memory.members import presence
 from memory.records import NewObservation, Sensitivity
+from memory.server import backup, migrate, postgres_programs
+from memory.server.embedded import EmbeddedServer
 from tests.memory.sealing import sealing
 from tests.memory.stage import ORDERS
 from tests.places import fresh_place
@@ -118,12 +123,12 @@ async def test_restored_elsewhere_it_is_the_same_memory(
             ]
 
     before = await answers(db)
-    file = tmp_path / "memory.backup"
+    file = tmp_path / "memory.server.backup"
     made = await backup.backup(owner_url, file, release="0.0.1")
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     assert (made.keys, made.rows["observations"], made.rows["knowledge_revisions"]) == (("test",), 3, 3)
     assert b"planted-77" not in file.read_bytes()
-    assert os.listdir(tmp_path) == ["memory.backup"]  # noqa: PTH208 - nothing else is left behind
+    assert os.listdir(tmp_path) == ["memory.server.backup"]  # noqa: PTH208 - nothing else is left behind
     assert await backup.verify(file) == made
     done = await backup.restore(empty, file)
     assert (done.manifest, done.migrated) == (made, ())

@@ -7,8 +7,8 @@ import asyncio
 import pytest
 
 from config.errors import ConflictError, UsageError
-from memory import baselines
-from memory.database import Database
+from memory.board import baselines
+from memory.connection.database import Database
 from memory.records import Baseline
 
 

@@ -8,8 +8,8 @@ import psycopg
 import pytest
 
 from config.errors import ConflictError, PolicyError, UsageError
-from memory import branches, knowledge
-from memory.database import Database, Transaction
+from memory.beliefs import branches, knowledge
+from memory.connection.database import Database, Transaction
 from memory.records import Fact, Sensitivity
 from tests.memory.conftest import Clock
 from tests.memory.sealing import sealing

@@ -12,9 +12,10 @@ import pytest
 
 from config.assets import Asset
 from config.errors import PermanentError, TransientError, UsageError
-from memory import bus, presence
+from memory import bus
 from memory.bus import Cursor, Listener
-from memory.database import Database
+from memory.connection.database import Database
+from memory.members import presence
 from memory.records import Event, Reference, Sensitivity
 
 ORDERS = Asset("warehouse", "shop", "raw.orders")

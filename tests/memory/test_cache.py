@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 from config.errors import UsageError
-from memory import branches, knowledge
-from memory.cache import FactCache
-from memory.database import Database
-from memory.listener import Listener
+from memory.beliefs import branches, knowledge
+from memory.beliefs.cache import FactCache
+from memory.bus.listener import Listener
+from memory.connection.database import Database
 from memory.records import Sensitivity
 from tests.memory.sealing import sealing
 from tests.memory.stage import ORDERS

@@ -8,8 +8,9 @@ import pytest
 
 from config.assets import Asset
 from config.errors import ConflictError, UsageError
-from memory import capabilities, kinds, presence, tasks
-from memory.database import Database, Transaction
+from memory.connection.database import Database, Transaction
+from memory.members import capabilities, presence
+from memory.queue import kinds, tasks
 from memory.records import Sensitivity
 from tests.memory.stage import ORDERS
 

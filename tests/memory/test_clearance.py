@@ -13,10 +13,13 @@ import pytest
 from psycopg import sql
 
 from config.errors import PolicyError, SwarmError
-from memory import branches, knowledge, ledger, measures, recall
-from memory.database import Database, Transaction
-from memory.embedded import EmbeddedServer
+from memory import measures
+from memory.beliefs import branches, knowledge
+from memory.board import ledger
+from memory.connection.database import Database, Transaction
+from memory.finding import recall
 from memory.records import DecisionKind, NewDecision, NewObservation, Sensitivity
+from memory.server.embedded import EmbeddedServer
 from tests.memory.sealing import sealing
 from tests.memory.stage import ORDERS
 

@@ -7,8 +7,8 @@ from datetime import timedelta
 import pytest
 
 from config.errors import UsageError
-from memory import controls
-from memory.database import Database
+from memory.board import controls
+from memory.connection.database import Database
 from tests.memory.conftest import Clock
 
 

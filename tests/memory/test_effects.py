@@ -8,8 +8,8 @@ import pytest
 
 from config.assets import Asset
 from config.errors import ConflictError, LeaseLostError, UsageError
-from memory import effects, tasks
-from memory.database import Database, Transaction
+from memory.connection.database import Database, Transaction
+from memory.queue import effects, tasks
 from memory.records import Effect, EffectClass, NewTask, Task
 from tests.memory.conftest import Clock
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from memory.embedded import EmbeddedServer
+from memory.server.embedded import EmbeddedServer
 
 
 @pytest.fixture
@@ -55,7 +55,7 @@ def test_data_survive_a_restart_and_a_kill(directory: Path) -> None:
 def test_server_outlives_the_process_that_started_it(directory: Path) -> None:
     """A process starts the server and is killed with -9; the next one joins the same server."""
     program = (
-        "import os, signal, sys; from pathlib import Path; from memory.embedded import EmbeddedServer;"
+        "import os, signal, sys; from pathlib import Path; from memory.server.embedded import EmbeddedServer;"
         "print(EmbeddedServer.start(Path(sys.argv[1])).pid, flush=True); os.kill(os.getpid(), signal.SIGKILL)"
     )
     run = subprocess.run(

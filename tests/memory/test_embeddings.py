@@ -12,10 +12,11 @@ from typing import Any
 import pytest
 
 from config.errors import PermanentError, SetupError, SwarmError, TransientError, UsageError
-from memory import embedders, embeddings, filling, knowledge, recall
-from memory.database import Database
-from memory.embeddings import Model
-from memory.filling import Filled, Filler
+from memory.beliefs import knowledge
+from memory.connection.database import Database
+from memory.finding import embedders, embeddings, filling, recall
+from memory.finding.embeddings import Model
+from memory.finding.filling import Filled, Filler
 from tests.memory.conftest import Clock
 from tests.memory.stage import ORDERS
 

@@ -14,11 +14,13 @@ import psycopg
 import pytest
 
 from config.errors import PermanentError, PolicyError, SetupError, SwarmError, UsageError
-from memory import branches, envelopes, knowledge, ledger
-from memory.database import Database, Transaction
-from memory.envelopes import Vault
-from memory.keyring import Keyring, KeySource, beside, load, new_key
+from memory.beliefs import branches, knowledge
+from memory.board import ledger
+from memory.connection.database import Database, Transaction
 from memory.records import DecisionKind, Fact, NewDecision, NewObservation, Sensitivity
+from memory.vault import envelopes
+from memory.vault.envelopes import Vault
+from memory.vault.keyring import Keyring, KeySource, beside, load, new_key
 from tests.memory.sealing import ring, sealing
 from tests.memory.stage import ORDERS
 

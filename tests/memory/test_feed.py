@@ -12,8 +12,8 @@ from config.assets import Asset
 from config.errors import TransientError
 from memory import bus
 from memory.bus import Cursor, ForeignCursorError, Listener, Snapshot
-from memory.database import Database
-from memory.feed import Feed
+from memory.bus.feed import Feed
+from memory.connection.database import Database
 from memory.records import Event, Reference
 
 ORDERS = Asset("warehouse", "shop", "raw.orders")

@@ -11,8 +11,9 @@ import pytest
 
 from config.assets import Asset
 from config.errors import PolicyError, UsageError
-from memory import files, knowledge, recall
-from memory.database import Database
+from memory.beliefs import knowledge
+from memory.connection.database import Database
+from memory.finding import files, recall
 from memory.records import Sensitivity
 from tests.memory.sealing import sealing
 from tests.memory.stage import ORDERS

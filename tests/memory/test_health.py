@@ -6,11 +6,12 @@ import psycopg
 import pytest
 
 from config.assets import Asset
-from memory import bus, partitions
-from memory.database import Database
-from memory.figures import BOUNDS, Figures, Spread, of
-from memory.health import HOT, KINDS, OLD_TRANSACTIONS, Health, Pin, Table, health
+from memory import bus
+from memory.connection.database import Database
+from memory.measuring.figures import BOUNDS, Figures, Spread, of
 from memory.records import Reference
+from memory.server import partitions
+from memory.server.health import HOT, KINDS, OLD_TRANSACTIONS, Health, Pin, Table, health
 from tests.memory.conftest import Clock
 
 ORDERS = Asset("warehouse", "shop", "raw.orders")
@@ -45,7 +46,7 @@ async def test_a_long_transaction_is_named(db: Database, owner_url: str, clock: 
 
 async def test_an_owner_sees_since_when(db: Database, owner_url: str) -> None:
     """Asked by who may see other sessions, the time is the transaction's own."""
-    from memory import statements  # noqa: PLC0415 - for this test alone
+    from memory.connection import statements  # noqa: PLC0415 - for this test alone
 
     with (
         psycopg.connect(owner_url, application_name="forgotten") as forgotten,

@@ -11,9 +11,11 @@ import psycopg
 import pytest
 
 from config.errors import ConflictError, UsageError
-from memory import approvals, escalations, incidents, measures, statements, totals, transitions
+from memory import measures
+from memory.board import approvals, escalations, incidents, totals, transitions
 from memory.bus import now_cursor, read
-from memory.database import Database, Transaction
+from memory.connection import statements
+from memory.connection.database import Database, Transaction
 from memory.records import (
     EscalationState,
     Incident,

@@ -11,8 +11,9 @@ import pytest
 
 from config.assets import Asset
 from config.errors import UsageError
-from memory import chunks, ingest, knowledge, recall
-from memory.database import Database
+from memory.beliefs import knowledge
+from memory.connection.database import Database
+from memory.finding import chunks, ingest, recall
 from memory.records import Fact, Sensitivity
 from tests.memory.sealing import sealing
 

@@ -13,10 +13,11 @@ import pytest
 
 from config.assets import Asset
 from config.errors import UsageError
-from memory import bus, kinds, tasks
-from memory.database import Database
-from memory.intake import Intake
-from memory.kinds import Kind
+from memory import bus
+from memory.connection.database import Database
+from memory.queue import kinds, tasks
+from memory.queue.intake import Intake
+from memory.queue.kinds import Kind
 from memory.records import NewTask, Reference
 
 ORDERS = Asset("warehouse", "shop", "raw.orders")

@@ -15,9 +15,9 @@ from pydantic import BaseModel
 
 from config.assets import Asset
 from config.errors import LeaseLostError, PermanentError, SetupError, UsageError
-from memory import tasks
-from memory.database import Database
-from memory.journal import Journal
+from memory.connection.database import Database
+from memory.queue import tasks
+from memory.queue.journal import Journal
 from memory.records import NewTask, Sensitivity, Task
 from tests.memory.conftest import Clock
 from tests.memory.sealing import sealing

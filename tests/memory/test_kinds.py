@@ -12,9 +12,9 @@ import pytest
 
 from config.assets import Asset
 from config.errors import UsageError
-from memory import kinds, tasks
-from memory.database import Database
-from memory.kinds import Kind
+from memory.connection.database import Database
+from memory.queue import kinds, tasks
+from memory.queue.kinds import Kind
 from memory.records import NewTask, Task, TaskState
 from tests.memory.conftest import Clock
 

@@ -9,8 +9,8 @@ import pytest
 
 from config.assets import Asset
 from config.errors import ConflictError, UsageError
-from memory import knowledge
-from memory.database import Database, Transaction
+from memory.beliefs import knowledge
+from memory.connection.database import Database, Transaction
 from memory.records import Fact, Reference, Sensitivity
 from tests.memory.conftest import Clock
 from tests.memory.stage import ORDERS

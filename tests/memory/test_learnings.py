@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from config.errors import UsageError
-from memory import bus, knowledge, learnings
-from memory.database import Database
+from memory import bus
+from memory.beliefs import knowledge, learnings
+from memory.connection.database import Database
 from memory.records import Sensitivity
 from tests.memory.sealing import sealing
 from tests.memory.stage import ORDERS

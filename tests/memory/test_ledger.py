@@ -11,9 +11,9 @@ import pytest
 
 from config.assets import Asset
 from config.errors import UsageError
-from memory import ledger
+from memory.board import ledger
 from memory.bus import now_cursor, read
-from memory.database import Database
+from memory.connection.database import Database
 from memory.records import DecisionKind, NewDecision, NewObservation, Reference, Severity
 
 ORDERS = Asset.parse("warehouse://shop/raw.orders")

@@ -5,8 +5,8 @@ from __future__ import annotations
 from itertools import pairwise
 
 from config.assets import Asset
-from memory import lineage
-from memory.database import Database
+from memory.board import lineage
+from memory.connection.database import Database
 from memory.records import Edge
 
 RAW, STAGING, MART, OTHER = (

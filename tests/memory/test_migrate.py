@@ -10,9 +10,9 @@ import pytest
 from psycopg import sql
 
 from config.errors import PermanentError, SetupError
-from memory import migrate
-from memory.database import Database
-from memory.embedded import EmbeddedServer
+from memory.connection.database import Database
+from memory.server import migrate
+from memory.server.embedded import EmbeddedServer
 
 
 def _migration(number: int, body: str, phase: str = "expand") -> migrate.Migration:

@@ -17,16 +17,18 @@ import psycopg
 import pytest
 
 from config.assets import Asset
-from memory import bus, effects, keys, kinds, presence, tasks
+from memory import bus, keys
 from memory.bus import Listener
-from memory.database import Database
-from memory.embedded import EmbeddedServer
-from memory.heartbeat import Heartbeat
-from memory.intake import Intake
-from memory.journal import Journal
-from memory.kinds import Kind
+from memory.connection.database import Database
+from memory.members import presence
+from memory.queue import effects, kinds, tasks
+from memory.queue.heartbeat import Heartbeat
+from memory.queue.intake import Intake
+from memory.queue.journal import Journal
+from memory.queue.kinds import Kind
+from memory.queue.worker import Worker
 from memory.records import EffectClass, NewTask, Reference, Sensitivity, Task, TaskState
-from memory.worker import Worker
+from memory.server.embedded import EmbeddedServer
 from tests.places import fresh_place
 
 PGBOUNCER = shutil.which("pgbouncer") or shutil.which("pgbouncer", path="/usr/sbin:/usr/local/sbin")
@@ -229,7 +231,7 @@ async def test_listening_through_the_pooler_is_said(
     pooled_url: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """NOTIFY does not come through a transaction pooler: one plain message that names the setting."""
-    monkeypatch.setattr("memory.listener.ECHO_WAIT_SECONDS", 0.2)
+    monkeypatch.setattr("memory.bus.listener.ECHO_WAIT_SECONDS", 0.2)
     listener = Listener(pooled_url)
     starting = asyncio.create_task(listener.start())
     with caplog.at_level(logging.WARNING):

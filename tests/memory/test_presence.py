@@ -9,10 +9,12 @@ import pytest
 
 from config.assets import Asset
 from config.errors import LeaseLostError, UsageError
-from memory import bus, partitions, presence
-from memory.database import Database
-from memory.presence import AgentLease, Skipped
+from memory import bus
+from memory.connection.database import Database
+from memory.members import presence
+from memory.members.presence import AgentLease, Skipped
 from memory.records import Reference, Sensitivity
+from memory.server import partitions
 from tests.memory.conftest import Clock
 
 

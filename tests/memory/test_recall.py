@@ -9,8 +9,11 @@ import pytest
 
 from config.assets import Asset
 from config.errors import SwarmError, UsageError
-from memory import embeddings, knowledge, ledger, measures, recall
-from memory.database import Database, Transaction
+from memory import measures
+from memory.beliefs import knowledge
+from memory.board import ledger
+from memory.connection.database import Database, Transaction
+from memory.finding import embeddings, recall
 from memory.records import DecisionKind, NewDecision, NewObservation, Sensitivity
 from tests.memory.conftest import Clock
 from tests.memory.sealing import sealing

@@ -10,8 +10,10 @@ import pytest
 
 from config.assets import Asset
 from config.errors import UsageError
-from memory import branches, embeddings, knowledge, ledger, recall
-from memory.database import Database
+from memory.beliefs import branches, knowledge
+from memory.board import ledger
+from memory.connection.database import Database
+from memory.finding import embeddings, recall
 from memory.records import NewObservation, Sensitivity
 from tests.memory.conftest import Clock
 from tests.memory.sealing import sealing

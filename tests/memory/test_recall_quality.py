@@ -10,7 +10,7 @@ import pytest
 from benchmarks.retrieval import labelled
 from benchmarks.retrieval.running import OWN
 from config.errors import UsageError
-from memory.database import Database
+from memory.connection.database import Database
 
 
 async def test_vectors_never_cost_what_words_find(db: Database, owner_url: str) -> None:

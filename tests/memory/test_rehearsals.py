@@ -8,10 +8,11 @@ import psycopg
 import pytest
 
 from config.errors import PolicyError, UsageError
-from memory import branches, ledger, rehearsals
-from memory.database import Database, Transaction
+from memory.beliefs import branches, rehearsals
+from memory.beliefs.rehearsals import Rehearsal, Rehearsed
+from memory.board import ledger
+from memory.connection.database import Database, Transaction
 from memory.records import DecisionKind, NewDecision, Sensitivity
-from memory.rehearsals import Rehearsal, Rehearsed
 from tests.memory.stage import ORDERS
 
 SINCE = datetime.now(UTC) - timedelta(hours=1)

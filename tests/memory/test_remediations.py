@@ -7,9 +7,9 @@ import asyncio
 import pytest
 
 from config.errors import ConflictError, UsageError
-from memory import approvals, escalations, remediations
+from memory.board import approvals, escalations, remediations
 from memory.bus import now_cursor, read
-from memory.database import Database
+from memory.connection.database import Database
 from memory.records import ApprovalState, EscalationState, RemediationState
 from tests.memory.conftest import Clock
 from tests.memory.stage import advanced, counted, opened, proposed

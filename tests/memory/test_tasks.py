@@ -14,12 +14,14 @@ import pytest
 
 from config.assets import Asset
 from config.errors import ConflictError, LeaseLostError, UsageError
-from memory import bus, partitions, tasks
+from memory import bus
 from memory.bus import Cursor
-from memory.database import Database, Transaction
-from memory.new_tasks import LARGEST
+from memory.connection.database import Database, Transaction
+from memory.queue import tasks
+from memory.queue.new_tasks import LARGEST
+from memory.queue.tasks import Heartbeat
 from memory.records import NewTask, Task, TaskState
-from memory.tasks import Heartbeat
+from memory.server import partitions
 from tests.memory.conftest import Clock
 
 ORDERS = Asset("warehouse", "shop", "raw.orders")

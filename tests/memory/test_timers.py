@@ -9,8 +9,9 @@ import pytest
 
 from config.assets import Asset
 from config.errors import UsageError
-from memory import bus, timers
-from memory.database import Database
+from memory import bus
+from memory.connection.database import Database
+from memory.queue import timers
 from tests.memory.conftest import Clock
 
 ORDERS = Asset("warehouse", "shop", "raw.orders")

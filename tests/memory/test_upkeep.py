@@ -10,10 +10,13 @@ import pytest
 
 from config.assets import Asset
 from config.errors import SetupError, TransientError, UsageError
-from memory import bus, counters, keys, partitions, tasks
-from memory.database import Database
-from memory.embedded import EmbeddedServer
+from memory import bus, keys
+from memory.connection.database import Database
+from memory.measuring import counters
+from memory.queue import tasks
 from memory.records import NewTask, Reference, Sensitivity
+from memory.server import partitions
+from memory.server.embedded import EmbeddedServer
 from tests.memory.conftest import Clock
 
 

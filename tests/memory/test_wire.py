@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 import psycopg
 import pytest
 
-from memory.wire import Line, exchange
+from memory.connection.wire import Line, exchange
 
 
 @pytest.fixture

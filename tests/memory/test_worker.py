@@ -14,14 +14,14 @@ import pytest
 
 from config.assets import Asset
 from config.errors import PermanentError, TransientError
-from memory import kinds, tasks
 from memory.bus import Wake
-from memory.database import Database
-from memory.heartbeat import EXIT_HUNG, Heartbeat
-from memory.kinds import Kind
-from memory.listener import Listener
+from memory.bus.listener import Listener
+from memory.connection.database import Database
+from memory.queue import kinds, tasks
+from memory.queue.heartbeat import EXIT_HUNG, Heartbeat
+from memory.queue.kinds import Kind
+from memory.queue.worker import FINISHED, Failed, Perform, Worker
 from memory.records import NewTask, Task, TaskState
-from memory.worker import FINISHED, Failed, Perform, Worker
 
 ORDERS = Asset("warehouse", "shop", "raw.orders")
 WORK = NewTask("health", "act", ORDERS)

@@ -20,10 +20,15 @@ from psycopg import sql
 
 from config.assets import Asset
 from config.errors import PermanentError
-from memory import bus, kinds, ledger, migrate, partitions, presence, statements, tasks, timers
-from memory.database import Database
-from memory.embedded import EmbeddedServer
+from memory import bus
+from memory.board import ledger
+from memory.connection import statements
+from memory.connection.database import Database
+from memory.members import presence
+from memory.queue import kinds, tasks, timers
 from memory.records import NewObservation, NewTask, Reference, Sensitivity, TaskState
+from memory.server import migrate, partitions
+from memory.server.embedded import EmbeddedServer
 
 ROOT = Path(__file__).parents[2]
 ORDERS = Asset("warehouse", "shop", "raw.orders")

@@ -7,8 +7,10 @@ from typing import Any
 
 import psycopg
 
-from memory import bus, statements
-from memory.database import Database
+from memory import bus
+from memory.bus import events
+from memory.connection import statements
+from memory.connection.database import Database
 
 EVENTS = """
     INSERT INTO dataswarm.events (topic, subject, noun, reference_id)
@@ -39,7 +41,7 @@ async def test_reading_the_bus_at_its_end_is_cheap(db: Database, database_url: s
         owner.execute("VACUUM ANALYZE dataswarm.events")
     async with db.transaction() as tx:
         cursor = await bus.now_cursor(tx)
-    xmax, open_ = bus._parts(cursor.base)
+    xmax, open_ = events._parts(cursor.base)
     read = buffers(
         database_url,
         "read_events",

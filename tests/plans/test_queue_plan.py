@@ -13,9 +13,9 @@ from uuid import uuid4
 import psycopg
 
 from config.assets import Asset
-from memory import kinds, tasks
-from memory.database import Database
-from memory.kinds import Kind
+from memory.connection.database import Database
+from memory.queue import kinds, tasks
+from memory.queue.kinds import Kind
 from memory.records import NewTask
 from tests.plans.test_bus_plan import buffers
 

@@ -12,8 +12,10 @@ from typing import Any
 import psycopg
 import pytest
 
-from memory import ledger, recall, statements
-from memory.database import Database
+from memory.board import ledger
+from memory.connection import statements
+from memory.connection.database import Database
+from memory.finding import recall
 from memory.records import Sensitivity
 
 COUNT = int(os.environ.get("DATASWARM_RECALL_DOCUMENTS", "20000"))

@@ -9,8 +9,8 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from memory import statements
-from memory.embedded import EmbeddedServer
+from memory.connection import statements
+from memory.server.embedded import EmbeddedServer
 
 _PARAMETER = re.compile(r"%\((\w+)\)s")
 

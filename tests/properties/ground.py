@@ -14,8 +14,8 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import RuleBasedStateMachine, run_state_machine_as_test
 from psycopg import sql
 
-from memory.database import Database
-from memory.embedded import EmbeddedServer
+from memory.connection.database import Database
+from memory.server.embedded import EmbeddedServer
 
 T = TypeVar("T")
 # `make properties` sets it: so many times the examples of the default suite, and other ones each time.

@@ -15,12 +15,13 @@ from psycopg import sql
 
 from config.assets import Asset
 from config.errors import LeaseLostError
-from memory import bus, kinds, tasks
+from memory import bus
 from memory.bus import Cursor
-from memory.database import Database, Transaction
-from memory.embedded import EmbeddedServer
-from memory.kinds import Kind
+from memory.connection.database import Database, Transaction
+from memory.queue import kinds, tasks
+from memory.queue.kinds import Kind
 from memory.records import NewTask, Reference, Task, TaskState
+from memory.server.embedded import EmbeddedServer
 from tests.memory.conftest import Clock
 
 T = TypeVar("T")

@@ -15,10 +15,10 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 from config.assets import Asset
 from memory import bus
 from memory.bus import Cursor
-from memory.database import Database, Transaction
-from memory.embedded import EmbeddedServer
-from memory.feed import Feed
+from memory.bus.feed import Feed
+from memory.connection.database import Database, Transaction
 from memory.records import Event, Reference
+from memory.server.embedded import EmbeddedServer
 from tests.properties.ground import Ground, ground
 
 ORDERS = Asset("warehouse", "shop", "raw.orders")

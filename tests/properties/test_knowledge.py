@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 
 from config.assets import Asset
 from config.errors import ConflictError, UsageError
-from memory import branches, knowledge
-from memory.database import Transaction
-from memory.embedded import EmbeddedServer
+from memory.beliefs import branches, knowledge
+from memory.connection.database import Transaction
 from memory.records import Sensitivity
+from memory.server.embedded import EmbeddedServer
 from tests.memory.sealing import sealing
 from tests.properties.ground import TIMES, Ground, ground
 

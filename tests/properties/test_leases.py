@@ -15,11 +15,13 @@ from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
 
 from config.assets import Asset
 from config.errors import LeaseLostError
-from memory import bus, keys, presence, timers
+from memory import bus, keys
 from memory.bus import Cursor
-from memory.embedded import EmbeddedServer
-from memory.presence import AgentLease
+from memory.members import presence
+from memory.members.presence import AgentLease
+from memory.queue import timers
 from memory.records import Reference, Sensitivity
+from memory.server.embedded import EmbeddedServer
 from tests.memory.conftest import Clock
 from tests.properties.ground import Ground, ground
 

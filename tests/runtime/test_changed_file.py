@@ -11,8 +11,8 @@ from config.interview import Answers, compose
 from config.settings import load as load_settings
 from dataswarm.app import App, load
 from dataswarm.members import installed
-from memory import presence
-from memory.database import Database
+from memory.connection.database import Database
+from memory.members import presence
 from tests.runtime.test_loops import eventually
 
 AGENTS = {"schema-drift", "pipeline-health", "incident-response"}

@@ -6,8 +6,8 @@ import asyncio
 
 import psycopg
 
-from memory import ledger
-from memory.database import Database
+from memory.board import ledger
+from memory.connection.database import Database
 from memory.records import NewObservation
 from tests.runtime.test_loops import WELL, eventually
 from tests.runtime.toys import Memo, Thinker, Well, running

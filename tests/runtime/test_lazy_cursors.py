@@ -7,8 +7,9 @@ from typing import Any
 import psycopg
 
 from agents.base import Watch
-from memory import ledger, presence
-from memory.database import Database
+from memory.board import ledger
+from memory.connection.database import Database
+from memory.members import presence
 from memory.records import NewObservation
 from tests.runtime.test_loops import WELL, eventually
 from tests.runtime.toys import Memo, Thinker, running

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 
 from agents.playbook import Bench
 from agents.verdicts import Verdict
-from memory import kinds, ledger, tasks
-from memory.database import Database
+from memory.board import ledger
+from memory.connection.database import Database
+from memory.queue import kinds, tasks
 from memory.records import NewObservation, Task, TaskState
 from tests.runtime.test_loops import WELL, eventually
 from tests.runtime.toys import Memo, Thinker, running

@@ -8,8 +8,9 @@ from typing import Any
 
 from agents.runtime.sensing import RECOVERED, UNREACHABLE
 from config.assets import Asset
-from memory import ledger, presence
-from memory.database import Database
+from memory.board import ledger
+from memory.connection.database import Database
+from memory.members import presence
 from memory.records import NewObservation, Observation
 from tests.runtime.toys import Looker, Memo, Thinker, Well, running
 

@@ -11,8 +11,8 @@ import pytest
 
 from agents.runtime.swarm import Swarm
 from config.assets import Asset
-from memory import ledger
-from memory.database import Database
+from memory.board import ledger
+from memory.connection.database import Database
 from memory.records import NewObservation
 from tests.places import fresh_place
 from tests.runtime.proxy import Proxy, proxied

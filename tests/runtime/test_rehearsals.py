@@ -17,10 +17,11 @@ from config.errors import UsageError
 from config.settings import Settings
 from dataswarm import replays
 from dataswarm.members import Installed
-from memory import branches, incidents, knowledge, ledger, rehearsals
-from memory.database import Database
+from memory.beliefs import branches, knowledge, rehearsals
+from memory.beliefs.rehearsals import Said
+from memory.board import incidents, ledger
+from memory.connection.database import Database
 from memory.records import DecisionKind, NewObservation, NewTask, Sensitivity, Severity
-from memory.rehearsals import Said
 from tests.memory.stage import ORDERS, STARTED, opened, proposed
 from tests.runtime.test_loops import eventually
 from tests.runtime.toys import running

@@ -7,8 +7,8 @@ from typing import Any
 from agents.incident_response import IncidentResponse
 from agents.playbooks.rerun_failed import RerunFailed
 from config.assets import Asset
-from memory import escalations, incidents, ledger, remediations
-from memory.database import Database, Transaction
+from memory.board import escalations, incidents, ledger, remediations
+from memory.connection.database import Database, Transaction
 from memory.records import DecisionKind, IncidentState, NewDecision
 from tests.runtime.test_loops import eventually
 from tests.runtime.toys import running

@@ -16,20 +16,15 @@ from agents.runtime import upkeep
 from agents.runtime.upkeep import Upkeep
 from config.errors import PermanentError, SetupError, TransientError
 from config.settings import EmbeddingSettings, Settings
-from memory import (
-    approvals,
-    bus,
-    embeddings,
-    envelopes,
-    knowledge,
-    ledger,
-    partitions,
-    recall,
-    remediations,
-    timers,
-)
-from memory.database import Database
+from memory import bus
+from memory.beliefs import knowledge
+from memory.board import approvals, ledger, remediations
+from memory.connection.database import Database
+from memory.finding import embeddings, recall
+from memory.queue import timers
 from memory.records import ApprovalState, NewObservation, RemediationState, Sensitivity
+from memory.server import partitions
+from memory.vault import envelopes
 from tests.memory.conftest import Clock, clock
 from tests.memory.sealing import sealing
 from tests.memory.stage import ORDERS, opened, proposed

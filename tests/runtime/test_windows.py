@@ -13,18 +13,19 @@ from typing import Any
 
 from agents.runtime.bench import Surroundings
 from config.settings import Settings
-from memory import knowledge, ledger
-from memory.cache import FactCache
-from memory.database import Database
-from memory.listener import Listener
+from memory.beliefs import knowledge
+from memory.beliefs.cache import FactCache
+from memory.board import ledger
+from memory.bus.listener import Listener
+from memory.connection.database import Database
 from memory.records import NewObservation, Sensitivity
 from tests.memory.sealing import sealing
 from tests.memory.stage import ORDERS
 
 WRITER = """
 import asyncio, sys, time
-from memory import knowledge
-from memory.database import Database
+from memory.beliefs import knowledge
+from memory.connection.database import Database
 from config.assets import Asset
 
 async def main():

@@ -19,7 +19,7 @@ from config.assets import Asset
 from config.errors import TransientError
 from config.settings import Settings
 from integrations.base import Finding, Integration
-from memory.database import Database
+from memory.connection.database import Database
 from memory.records import JSON, NewObservation, NewTask, Task
 
 

@@ -32,11 +32,12 @@ from dataswarm.demo.play import learned, run, start_swarm
 from dataswarm.demo.story import Seen, look
 from dataswarm.demo.team import Team
 from dataswarm.demo.world import World
-from memory import ledger, presence
-from memory.database import Database
-from memory.embedded import EmbeddedServer
-from memory.listener import Listener, Wake
+from memory.board import ledger
+from memory.bus.listener import Listener, Wake
+from memory.connection.database import Database
+from memory.members import presence
 from memory.records import IncidentState, Remediation, RemediationState, Resolution
+from memory.server.embedded import EmbeddedServer
 from tests.places import fresh_place
 from tests.stories.world import BaseWorld, alone
 

@@ -11,7 +11,7 @@ from psycopg import Connection
 
 from dataswarm.demo.story import Seen
 from dataswarm.demo.world import World
-from memory import tasks
+from memory.queue import tasks
 from memory.records import DecisionKind, IncidentState, RemediationState, Resolution, TaskState
 from tests.stories.stage import TAKEN_BACK, Copied, Stage, describe, is_first_told, mended, state, together
 

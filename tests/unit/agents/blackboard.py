@@ -20,7 +20,7 @@ from agents.verdicts import Act, Ask, Escalate, Ignore, Learn, Move, Note, Open,
 from config.assets import Asset
 from config.errors import PermanentError, PolicyError, SwarmError
 from integrations.base import Integration
-from memory import transitions
+from memory.board import transitions
 from memory.records import (
     JSON,
     Approval,

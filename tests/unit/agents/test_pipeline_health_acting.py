@@ -15,7 +15,7 @@ from agents.verdicts import Assert, Diagnose
 from config.errors import TransientError
 from integrations.base import Outcome
 from integrations.warehouses.postgres import PostgresOptions, PostgresWarehouse
-from memory.embedded import EmbeddedServer
+from memory.server.embedded import EmbeddedServer
 from tests.cases.reading import Shelf
 from tests.unit.agents.health_world import Adviser, Line, Workbench, bad, run, sources, task
 

@@ -19,8 +19,8 @@ from config.assets import Asset
 from config.errors import PermanentError, SetupError
 from integrations.base import Outcome
 from integrations.warehouses.postgres import PostgresOptions, PostgresWarehouse
-from memory.embedded import EmbeddedServer
 from memory.records import RemediationState, Severity
+from memory.server.embedded import EmbeddedServer
 from tests.unit.agents.blackboard import Board, BoardBench, Crash
 from tests.unit.agents.stands import MART, SOURCE, STAGING, UNIQUE, Pipeline, nodes
 

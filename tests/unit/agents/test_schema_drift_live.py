@@ -12,8 +12,8 @@ from pydantic import SecretStr
 
 from agents.schema_drift import SchemaDrift, SchemaDriftOptions
 from integrations.warehouses.postgres import PostgresOptions, PostgresWarehouse
-from memory.embedded import EmbeddedServer
 from memory.records import JSON, NewObservation
+from memory.server.embedded import EmbeddedServer
 from tests.cases.reading import ContextAsData
 
 _SETUP = """

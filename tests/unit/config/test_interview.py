@@ -12,7 +12,7 @@ from config import positions
 from config.errors import UsageError
 from config.interview import Answers, ChannelAnswer, compose, grants, variables
 from config.settings import Autonomy, Settings
-from memory.embedded import EmbeddedServer
+from memory.server.embedded import EmbeddedServer
 
 FULL = Answers(
     warehouse="shop",

@@ -99,7 +99,7 @@ def test_what_the_standard_library_is_given_beside_the_text_is_in_the_line() -> 
     """`extra=` of the memory room reaches the log, masked like everything else."""
     out = io.StringIO()
     setup(LoggingSettings(format="json"), stream=out)
-    logging.getLogger("memory.worker").info("a lease was lost", extra={"task": 7, "password": "hunter2"})
+    logging.getLogger("memory.queue.worker").info("a lease was lost", extra={"task": 7, "password": "hunter2"})
     [line] = lines(out)
     assert (line["event"], line["task"]) == ("a lease was lost", 7)
     assert "hunter2" not in out.getvalue()

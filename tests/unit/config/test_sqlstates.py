@@ -9,7 +9,7 @@ from psycopg import errors
 from config.errors import ConflictError, PermanentError, SetupError, SwarmError, TransientError
 from config.sqlstates import MISSING, meaning
 from integrations.warehouses.postgres import faults
-from memory import translation
+from memory.connection import translation
 
 
 @pytest.mark.parametrize(

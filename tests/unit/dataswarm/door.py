@@ -10,7 +10,7 @@ from fastapi import FastAPI
 from config.settings import HttpSettings, RuntimeSettings, Settings, TokenSettings
 from dataswarm.api import Doors, create
 from dataswarm.metrics import Metrics
-from memory.database import Database
+from memory.connection.database import Database
 
 VIEWER, OPERATOR = "look-0123456789", "deed-0123456789"
 TOKENS = (

@@ -14,8 +14,9 @@ from typer.testing import CliRunner, Result
 
 from config.assets import Asset
 from dataswarm import cli
-from memory import approvals, escalations, incidents, kinds, ledger, remediations
-from memory.database import Database
+from memory.board import approvals, escalations, incidents, ledger, remediations
+from memory.connection.database import Database
+from memory.queue import kinds
 from memory.records import (
     DecisionKind,
     IncidentState,

@@ -12,8 +12,8 @@ import pytest
 
 from config.errors import ConflictError, PermanentError, SetupError, TransientError
 from dataswarm import operations, views
-from memory import approvals, controls, incidents
-from memory.database import Database
+from memory.board import approvals, controls, incidents
+from memory.connection.database import Database
 from memory.records import RemediationState
 from tests.memory.stage import ORDERS, advanced, opened, proposed
 from tests.unit.dataswarm.door import OPERATOR, TOKENS, VIEWER, application, caller, doors, settings

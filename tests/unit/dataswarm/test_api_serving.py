@@ -21,8 +21,8 @@ from dataswarm.app import Addresses, App
 from dataswarm.members import Installed
 from dataswarm.tailing import MOST_STREAMS, Tail
 from memory import bus
-from memory.database import Database
-from memory.listener import Listener
+from memory.bus.listener import Listener
+from memory.connection.database import Database
 from memory.records import Reference
 from tests.memory.stage import ORDERS, opened
 

@@ -14,9 +14,12 @@ import pytest
 from config.assets import Asset
 from dataswarm.demo import play
 from dataswarm.demo.faults.catalogue import CATALOGUE
-from memory import incidents, knowledge, presence, remediations, tasks
-from memory.database import Database
-from memory.figures import Figures, Spread
+from memory.beliefs import knowledge
+from memory.board import incidents, remediations
+from memory.connection.database import Database
+from memory.measuring.figures import Figures, Spread
+from memory.members import presence
+from memory.queue import tasks
 from memory.records import NewTask, RemediationState, Sensitivity
 from tests.memory.stage import ORDERS
 from tests.unit.dataswarm.program import (

@@ -20,7 +20,7 @@ from config.settings import Settings
 from dataswarm import serving
 from dataswarm.app import Addresses, App
 from dataswarm.commands import running as up
-from memory import migrate
+from memory.server import migrate
 from tests.unit.dataswarm.program import Program, program, write_config
 
 __all__ = ["program"]

@@ -20,10 +20,14 @@ from agents.runtime.writing import Outgoing
 from agents.verdicts import Verdict
 from config.assets import Asset
 from config.settings import Settings
-from memory import bus, counters, ledger, partitions, presence
+from memory import bus
+from memory.board import ledger
 from memory.bus import Cursor, Wake
-from memory.database import Database
+from memory.connection.database import Database
+from memory.measuring import counters
+from memory.members import presence
 from memory.records import NewObservation, Reference, Sensitivity
+from memory.server import partitions
 from tests.memory.conftest import Clock
 
 ORDERS = Asset("warehouse", "shop", "raw.orders")

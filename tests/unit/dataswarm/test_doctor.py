@@ -16,7 +16,7 @@ from config.errors import SetupError
 from dataswarm import doctor
 from dataswarm.members import Installed, installed
 from integrations.base import Finding
-from memory.listener import Listener
+from memory.bus.listener import Listener
 from tests.unit.dataswarm.program import Program, program, write_config
 
 __all__ = ["program"]
@@ -155,7 +155,7 @@ def test_notifications_that_do_not_come_through(program: Program, monkeypatch: p
 
 def test_whoever_pins_old_rows_is_named(program: Program, owner_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """With pid, name and age, as the owner sees them; wrong as soon as it is old."""
-    monkeypatch.setattr("memory.health.OLD_SECONDS", -1.0)
+    monkeypatch.setattr("memory.server.health.OLD_SECONDS", -1.0)
     with psycopg.connect(owner_url, application_name="forgotten") as forgotten:
         forgotten.execute("SELECT pg_current_xact_id()")
         pid = forgotten.info.backend_pid
@@ -172,7 +172,7 @@ def test_without_an_owner_the_working_role_looks(
     data = json.loads(program.config.read_text(encoding="utf-8"))
     del data["database"]["migrate_url"]
     program.config.write_text(json.dumps(data), encoding="utf-8")
-    monkeypatch.setattr("memory.health.OLD_TRANSACTIONS", -1)
+    monkeypatch.setattr("memory.server.health.OLD_TRANSACTIONS", -1)
     with psycopg.connect(owner_url, application_name="forgotten") as forgotten:
         forgotten.execute("SELECT pg_current_xact_id()")
         result = program("doctor")

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from memory import bus, ledger, lineage, tasks
-from memory.database import Database
+from memory import bus
+from memory.board import ledger, lineage
+from memory.connection.database import Database
+from memory.queue import tasks
 from memory.records import Edge, NewObservation, TaskState
 from tests.memory.stage import ORDERS
 from tests.unit.dataswarm.program import PIPELINE, Program, an_incident, program, write_config

@@ -22,10 +22,12 @@ from dataswarm import cli
 from dataswarm.commands import asking, keeping, remembering
 from dataswarm.commands.shared import EXAMPLES
 from dataswarm.sealing import KEY_FILE, vault_for
-from memory import kinds, presence, rehearsals, tasks
-from memory.database import Database
-from memory.keyring import new_key
+from memory.beliefs import rehearsals
+from memory.connection.database import Database
+from memory.members import presence
+from memory.queue import kinds, tasks
 from memory.records import Sensitivity, Task
+from memory.vault.keyring import new_key
 from tests.unit.dataswarm.program import Program, an_incident, program, write_config
 
 __all__ = ["program"]

@@ -18,9 +18,12 @@ from config.assets import Asset
 from config.errors import SwarmError
 from dataswarm import metrics as shown_by
 from dataswarm.metrics import STALE_SECONDS, Local, Metrics
-from memory import bus, controls, escalations, kinds, presence, tasks
-from memory.database import Database
-from memory.figures import Figures, Spread
+from memory import bus
+from memory.board import controls, escalations
+from memory.connection.database import Database
+from memory.measuring.figures import Figures, Spread
+from memory.members import presence
+from memory.queue import kinds, tasks
 from memory.records import NewTask, Reference, RemediationState, Sensitivity
 from tests.memory.stage import advanced, opened, proposed
 

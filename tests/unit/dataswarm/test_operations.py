@@ -6,8 +6,10 @@ import pytest
 
 from config.errors import ConflictError, UsageError
 from dataswarm import operations
-from memory import approvals, bus, controls, incidents, remediations, tasks
-from memory.database import Database
+from memory import bus
+from memory.board import approvals, controls, incidents, remediations
+from memory.connection.database import Database
+from memory.queue import tasks
 from memory.records import ApprovalState, IncidentState, RemediationState, Resolution
 from tests.unit.dataswarm.program import advance, an_incident, asking, handed_over, remedied
 

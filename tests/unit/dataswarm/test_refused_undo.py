@@ -5,8 +5,9 @@ from __future__ import annotations
 from uuid import uuid4
 
 from dataswarm import operations, views
-from memory import incidents, tasks
-from memory.database import Database
+from memory.board import incidents
+from memory.connection.database import Database
+from memory.queue import tasks
 from memory.records import IncidentState, RemediationState, Resolution, Task
 from tests.unit.dataswarm.program import Program, Told, advance, program, remedied
 

@@ -19,8 +19,11 @@ from agents.verdicts import Note, Verdict, Wait
 from config.assets import Asset
 from config.errors import SwarmError, UsageError
 from config.settings import Settings
-from memory import bus, ledger, reading, timers
-from memory.database import Database
+from memory import bus
+from memory.board import ledger
+from memory.connection import reading
+from memory.connection.database import Database
+from memory.queue import timers
 from memory.records import NewObservation, Sensitivity
 from tests.unit.dataswarm.program import Program, an_incident, program
 

@@ -17,8 +17,8 @@ from dataswarm import tailing
 from dataswarm.tailing import Followed, begin, follow
 from memory import bus
 from memory.bus import Cursor
-from memory.database import Database
-from memory.listener import Listener
+from memory.bus.listener import Listener
+from memory.connection.database import Database
 from memory.records import Reference
 from tests.unit.dataswarm.program import Program, program
 

@@ -8,8 +8,11 @@ from uuid import uuid4
 from config.assets import Asset
 from config.settings import RuntimeSettings, Settings
 from dataswarm import listings, views
-from memory import effects, kinds, knowledge, ledger, presence, remediations, tasks
-from memory.database import Database
+from memory.beliefs import knowledge
+from memory.board import ledger, remediations
+from memory.connection.database import Database
+from memory.members import presence
+from memory.queue import effects, kinds, tasks
 from memory.records import (
     DecisionKind,
     EffectClass,

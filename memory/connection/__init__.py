@@ -1,0 +1,1 @@
+"""The one way to the database: pools, transactions under a role, one round trip where one is enough."""

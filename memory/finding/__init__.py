@@ -1,0 +1,1 @@
+"""Finding what anybody knew: words, vectors, files, session logs."""

@@ -1,0 +1,1 @@
+"""Figures about the swarm itself: histograms of a process, counts from rows."""

@@ -1,0 +1,1 @@
+"""Confidential values sealed before they leave the process."""
