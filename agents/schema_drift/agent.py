@@ -11,14 +11,15 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from agents.base import Agent
 from agents.context import Context
-from agents.schema_drift import columns, tables
+from agents.schema_drift.baseline import Known, dump, parse
 from agents.schema_drift.casting import castability
-from agents.schema_drift.changes import Change
-from agents.schema_drift.difference import difference, of_table
-from agents.schema_drift.known import Known, KnownTable, dump, is_skipped, parse, tables_of
 from agents.schema_drift.looking import Bounds, due, inherited, look_into
-from agents.schema_drift.tables import TablePair
 from agents.schema_drift.telling import KINDS, tell
+from agents.structure import columns, tables
+from agents.structure.changes import Change
+from agents.structure.difference import difference, of_table
+from agents.structure.known import KnownTable, is_skipped, tables_of
+from agents.structure.tables import TablePair
 from agents.verdicts import Sensed
 from config.errors import SwarmError
 from integrations.base import Catalog, Integration, Warehouse

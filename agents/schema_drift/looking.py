@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from agents.schema_drift.known import Content, KnownTable, Sketched
+from agents.structure.known import Content, KnownTable, Sketched
 from config.errors import SwarmError
 from integrations.base import Warehouse
 

@@ -7,8 +7,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from agents.schema_drift.changes import Change
-from agents.schema_drift.known import KnownTable, OpenChange
+from agents.schema_drift.baseline import OpenChange
+from agents.structure.changes import Change
+from agents.structure.known import KnownTable
 from config.assets import Asset
 from memory.records import JSON, NewObservation, PlannedChange, Severity
 

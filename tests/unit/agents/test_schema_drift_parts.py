@@ -9,10 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agents.schema_drift import SchemaDrift, SchemaDriftOptions, names
-from agents.schema_drift.difference import difference
-from agents.schema_drift.evidence import Verdict, judge
-from agents.schema_drift.known import Content, Known, KnownTable, dump, parse
+from agents.schema_drift import SchemaDrift, SchemaDriftOptions
+from agents.schema_drift.baseline import Known, dump, parse
+from agents.structure import names
+from agents.structure.difference import difference
+from agents.structure.evidence import Verdict, judge
+from agents.structure.known import Content, KnownTable
 from integrations.base import Column
 from tests.cases.reading import ContextAsData, Shelf
 

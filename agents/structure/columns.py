@@ -6,9 +6,9 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from agents.schema_drift import names
-from agents.schema_drift.evidence import Verdict, judge
-from agents.schema_drift.known import Content, KnownTable
+from agents.structure import names
+from agents.structure.evidence import Verdict, judge
+from agents.structure.known import Content, KnownTable
 from integrations.base import Column
 
 MOST_PAIRS = 4_000

@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 
-from agents.schema_drift import columns, tables
-from agents.schema_drift.changes import Change
-from agents.schema_drift.columns import Pair, Unclear
-from agents.schema_drift.known import KnownTable
-from agents.schema_drift.tables import TablePair
+from agents.structure import columns, tables
+from agents.structure.changes import Change
+from agents.structure.columns import Pair, Unclear
+from agents.structure.known import KnownTable
+from agents.structure.tables import TablePair
 from integrations.base import Column
 
 _SEQUENCE = re.compile(r"nextval\(.*\)", re.IGNORECASE | re.DOTALL)

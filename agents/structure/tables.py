@@ -6,8 +6,8 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from agents.schema_drift.evidence import Verdict, judge
-from agents.schema_drift.known import KnownTable
+from agents.structure.evidence import Verdict, judge
+from agents.structure.known import KnownTable
 
 _ENOUGH = 0.8
 """Share of the columns that tell anything which must agree."""

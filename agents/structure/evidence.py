@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
-from agents.schema_drift.known import Content
+from agents.structure.known import Content
 
 AGREE = 0.8
 DISAGREE = 0.5
