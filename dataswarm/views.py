@@ -50,15 +50,15 @@ def source_of(settings: Settings | None) -> str:
 
 
 def plain(value: Any) -> Any:  # noqa: PLR0911 - a line for each shape
-    """Records as JSON values: dataclasses as mappings, times as ISO text, assets and ids as text."""
+    """Records as JSON values: what has named fields as mappings, times as ISO text, assets and ids as text."""
     if isinstance(value, Enum):
         return value.value
     if isinstance(value, datetime):
         return value.isoformat()
     if isinstance(value, Asset | UUID | Reference):
         return str(value)
-    if hasattr(value, "__dataclass_fields__"):
-        return {name: plain(getattr(value, name)) for name in value.__dataclass_fields__}
+    if named := getattr(value, "__dataclass_fields__", None) or getattr(value, "_fields", None):
+        return {name: plain(getattr(value, name)) for name in named}
     if isinstance(value, Mapping):
         return {str(key): plain(inner) for key, inner in value.items()}
     if isinstance(value, list | tuple | set | frozenset):

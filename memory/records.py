@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import IntEnum, StrEnum
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 from uuid import UUID
 
 from config.assets import Asset
@@ -197,9 +197,11 @@ class NewTask:
     incident_id: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Task:
-    """A unit of work as claimed or listed. `token` is set while it is leased by the reader."""
+class Task(NamedTuple):
+    """A unit of work as claimed or listed. `token` is set while it is leased by the reader.
+
+    A tuple, for thousands are made a second, and a frozen dataclass takes six times as long to make.
+    """
 
     id: int
     agent: str

@@ -18,7 +18,7 @@ from memory.connection.database import Database, Row
 from memory.queue import kinds
 from memory.records import Task, TaskState
 
-MARK_SECONDS = 0.5  # a low-water mark may hide a healed or returned task for so long
+MARK_SECONDS = 0.8  # a low-water mark may hide a healed or returned task for so long
 _PLACE = "queues"
 _LEASED = TaskState.LEASED  # looked up once: an enum's member costs more than the rest of a row
 _LOST = "its worker vanished; attempt {0} of {0} was the last"

@@ -9,16 +9,16 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from functools import lru_cache
 from typing import Generic, TypeVar
 
 from config.assets import Asset
 from config.errors import SwarmError, TransientError, UsageError
 from memory import bus
-from memory.connection.database import Database
+from memory.connection.database import Database, Numbers
 from memory.queue import kinds, waiting
 from memory.queue.checks import name
-from memory.queue.new_tasks import PARTED, Batch
+from memory.queue.new_tasks import PARTED, Batch, text_of
 from memory.queue.tasks import enqueue, settled, statement_of
 from memory.records import NewTask, Reference
 
@@ -42,11 +42,10 @@ class _Ride(Generic[In, Out]):
 
     async def join(self, item: In) -> Out:
         """Be written with the next flight."""
-        loop = asyncio.get_running_loop()
-        answer: asyncio.Future[Out] = loop.create_future()
+        answer: asyncio.Future[Out] = asyncio.get_running_loop().create_future()
         self._waiting.append((item, answer))
         if self._flight is None or self._flight.done():
-            self._flight = loop.create_task(self._run(), name="dataswarm-intake")
+            self._flight = asyncio.create_task(self._run(), name="dataswarm-intake")
         return await answer
 
     async def _run(self) -> None:
@@ -78,12 +77,8 @@ class _Ride(Generic[In, Out]):
             await asyncio.wait([self._flight])
 
 
-@dataclass(frozen=True, slots=True)
-class _NewEvent:
-    topic: str
-    subject: Asset
-    reference: Reference
-    agent: str
+_NewEvent = tuple[str, str, Reference, str]  # topic, subject, reference, agent
+_has_form = lru_cache(4096)(_TOPIC.match)
 
 
 class Intake:
@@ -117,14 +112,14 @@ class Intake:
         Raises:
             UsageError: the topic is malformed, the subject no asset, the agent no name.
         """
-        if not _TOPIC.match(topic):
+        if not _has_form(topic):
             raise UsageError(f"not a topic: {topic[:80]!r}", hint="write noun.kind, for example observation.schema")
         if not isinstance(subject, Asset):
             raise UsageError(f"subject is not an asset reference but {type(subject).__name__}")
         name(reference.noun, "reference")
         if agent:
             name(agent, "agent")
-        return await self._events.join(_NewEvent(topic, subject, reference, agent))
+        return await self._events.join((topic, text_of(subject), reference, agent))
 
     async def close(self) -> None:
         """Wait until all that was accepted is written."""
@@ -155,11 +150,11 @@ class Intake:
         rows = await self._db.once(
             "publish_events",
             {
-                "topics": PARTED.join(event.topic for event in events),
-                "subjects": PARTED.join(str(event.subject) for event in events),
-                "nouns": PARTED.join(event.reference.noun for event in events),
-                "agents": PARTED.join(event.agent for event in events),
-                "reference_ids": [event.reference.id for event in events],
+                "topics": PARTED.join([event[0] for event in events]),
+                "subjects": PARTED.join([event[1] for event in events]),
+                "nouns": PARTED.join([event[2].noun for event in events]),
+                "agents": PARTED.join([event[3] for event in events]),
+                "reference_ids": Numbers([event[2].id for event in events]),
             },
             hints=[bus.HINT],
         )

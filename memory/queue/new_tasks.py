@@ -20,7 +20,7 @@ PARTED = "\x1e"  # JSON, names and asset references never hold it
 _ENCODER = json.JSONEncoder(allow_nan=False, ensure_ascii=False)
 _SMALLEST, _MOST = -(2**31), 2**31 - 1
 _SHORTEST = 0.001
-_text_of = lru_cache(8192)(str)
+text_of = lru_cache(8192)(str)
 
 
 def encode(value: JSON, field: str, largest: int | None = None) -> str:
@@ -118,7 +118,7 @@ class Batch:
             self.is_plain = False
         self.kinds.append(kind)
         self.payloads.append(payload)
-        self.subjects.append(_text_of(task.subject))
+        self.subjects.append(text_of(task.subject))
 
     def columns(self, known: Known) -> dict[str, Any]:
         """The parameters of `enqueue_plain` or `enqueue_keyed`. What all share is given once."""

@@ -146,11 +146,12 @@ FOR NO KEY UPDATE;
 -- index: tasks_pkey; keys_pkey for those with a key or a subject to themselves, tasks_scheduled_subject for who is next on
 -- it. Who is next takes the finished one's place too where both are of one kind and nobody else waits for a place: as
 -- many are running before as after, so the kind's lock is not needed. A kind whose limit was lowered gives no place on
-WITH done AS MATERIALIZED (
+WITH given AS MATERIALIZED (SELECT %(results)s::text::jsonb AS results  -- read once, not once a row
+), done AS MATERIALIZED (
     DELETE FROM dataswarm.tasks
     WHERE id = ANY (%(ids)s::bigint[]) AND token = ANY (%(tokens)s::uuid[])
       AND lease_until > coalesce(%(now)s::timestamptz, statement_timestamp())
-    RETURNING *, %(results)s::text::jsonb -> id::text AS result
+    RETURNING *, (SELECT results FROM given) -> id::text AS result
 ), history AS (
     INSERT INTO dataswarm.tasks_history (id, agent, kind, subject, payload, priority, attempt, max_attempts, deadline_seconds, created_at,
                                      key, incident_id, error, worker, state, result, leased_at, finished_at)

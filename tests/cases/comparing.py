@@ -14,6 +14,8 @@ from memory.records import Reference
 
 def plain(value: Any) -> Any:
     """Verdicts and records as what YAML can say."""
+    if hasattr(value, "_fields"):
+        return {name: plain(getattr(value, name)) for name in value._fields}
     for kind, turn in _TURNS.items():
         if isinstance(value, kind):
             return turn(value)

@@ -44,8 +44,9 @@ BEGIN
     FOR day IN SELECT p_from + n FROM generate_series(0, p_days - 1) AS n LOOP
         partition := p_parent || '_' || to_char(day, 'YYYYMMDD');
         CONTINUE WHEN to_regclass(format('dataswarm.%I', partition)) IS NOT NULL;
-        EXECUTE format('CREATE TABLE dataswarm.%I (LIKE dataswarm.%I INCLUDING DEFAULTS INCLUDING CONSTRAINTS)',
-                       partition, p_parent);
+        -- Rows come and stay until the day is dropped: a vacuum after inserts would only read them all once more.
+        EXECUTE format('CREATE TABLE dataswarm.%I (LIKE dataswarm.%I INCLUDING DEFAULTS INCLUDING CONSTRAINTS)
+                        WITH (autovacuum_vacuum_insert_threshold = -1)', partition, p_parent);
         EXECUTE format(
             'WITH moved AS (DELETE FROM dataswarm.%I WHERE %I >= %L AND %I < %L RETURNING *)
              INSERT INTO dataswarm.%I SELECT * FROM moved',

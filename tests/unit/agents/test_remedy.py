@@ -552,10 +552,10 @@ async def test_the_agent_performs_its_tasks(stage: Stage) -> None:
     stage.bench.remediation_id = stage.number
     stage.board.write(await stage.agent.act(stage.bench.task, stage.bench))
     assert stage.run.state.value == "verified"
-    await stage.agent.act(replace(stage.bench.task, kind="undo"), stage.bench)
+    await stage.agent.act(stage.bench.task._replace(kind="undo"), stage.bench)
     assert stage.run.state is R.UNDONE
     with pytest.raises(PermanentError, match="names no remediation"):
-        await stage.agent.act(replace(stage.bench.task, payload={}), stage.bench)
+        await stage.agent.act(stage.bench.task._replace(payload={}), stage.bench)
 
 
 def test_what_is_measured() -> None:
