@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import faulthandler
 import os
 import signal
 import sys
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
     from dataswarm.app import App
 
 GRACE_SECONDS = 15.0  # beyond the drain: then what still runs is cancelled
+LAST_SECONDS = 10.0  # and beyond that the process ends as it is, and says where every thread of it waits
 OUT_OF_PATIENCE = 130
 
 
@@ -60,12 +63,13 @@ async def serve(settings: Settings, only: tuple[str, ...], file: Path | None, *,
     opened = await App.open(settings, migrate_now=migrate_now)
     opened.on_hung = end_process
     stop = asyncio.Event()
-    _heed_signals(stop)
+    _heed_signals(stop, settings.runtime.drain_seconds + GRACE_SECONDS + LAST_SECONDS)
     _greet(settings)
     try:
         await _together(opened, stop, only, file)
     finally:
         await opened.close()
+        faulthandler.cancel_dump_traceback_later()
 
 
 async def _together(app: App, stop: asyncio.Event, only: tuple[str, ...], file: Path | None) -> None:
@@ -90,13 +94,19 @@ async def _together(app: App, stop: asyncio.Event, only: tuple[str, ...], file: 
             raise outcome
 
 
-def _heed_signals(stop: asyncio.Event) -> None:
-    """The first signal drains, the second ends the process: whoever insists does not want to wait."""
+def _heed_signals(stop: asyncio.Event, most_seconds: float) -> None:
+    """The first signal drains, the second ends the process: whoever insists does not want to wait.
+
+    A drain that takes longer than it can (a thread that hangs, a server that never answers) ends by exit status 1, with
+    the stack of every thread on standard error: leases run out by themselves, a process that never ends is worse.
+    """
 
     def heed() -> None:
         if stop.is_set():
             os._exit(OUT_OF_PATIENCE)
         stop.set()
+        with contextlib.suppress(OSError, ValueError):  # standard error is no file
+            faulthandler.dump_traceback_later(most_seconds, exit=True)
 
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import faulthandler
 import json
 import os
 import signal
@@ -35,7 +36,7 @@ def running(program: Program, *arguments: str) -> Iterator[subprocess.Popen[str]
         stderr=subprocess.PIPE,
         text=True,
         cwd=program.config.parent,
-        env={**os.environ, "PYTHONUNBUFFERED": "1"},
+        env={**os.environ, "PYTHONUNBUFFERED": "1", "PYTHONFAULTHANDLER": "1"},
     )
     try:
         yield process
@@ -58,6 +59,16 @@ def until(process: subprocess.Popen[str], word: str) -> str:
     return said
 
 
+def ended(process: subprocess.Popen[str]) -> int:
+    """Its exit status; where it does not end, what every thread of it is doing is the failure's message."""
+    try:
+        return process.wait(PATIENCE)
+    except subprocess.TimeoutExpired:
+        process.send_signal(signal.SIGABRT)
+        _, said = process.communicate()
+        pytest.fail(f"it did not end within {PATIENCE:g} s\n{said}")
+
+
 def test_up_works_and_drains(program: Program) -> None:
     """It greets with the address, its agents are seen by `status`, SIGTERM ends it in good order."""
     write_config(program, http={"port": 0}, runtime={"demo": True, "drain_seconds": 2})
@@ -69,7 +80,7 @@ def test_up_works_and_drains(program: Program) -> None:
         found = program.json("status")
         assert [p["agents"] for p in found["processes"]] == [["schema-drift"]]
         process.send_signal(signal.SIGTERM)
-        assert process.wait(PATIENCE) == 0
+        assert ended(process) == 0
     assert program.json("status")["processes"] == []
 
 
@@ -97,7 +108,7 @@ def test_pending_migrations_are_refused_unless_told(program: Program, server: An
     with running(program, "--migrate", "--only", "schema-drift") as process:
         until(process, "swarm.up")
         process.send_signal(signal.SIGTERM)
-        assert process.wait(PATIENCE) == 0
+        assert ended(process) == 0
     assert asyncio.run(migrate.pending(owner)) == []
 
 
@@ -128,7 +139,7 @@ async def test_whoever_insists_does_not_wait(second: signal.Signals, monkeypatch
         gone.set()
 
     monkeypatch.setattr(os, "_exit", leave)
-    up._heed_signals(stop)
+    up._heed_signals(stop, 60.0)
     try:
         signal.raise_signal(signal.SIGTERM)
         await asyncio.wait_for(stop.wait(), 5)
@@ -138,7 +149,28 @@ async def test_whoever_insists_does_not_wait(second: signal.Signals, monkeypatch
     finally:
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().remove_signal_handler(number)
+        faulthandler.cancel_dump_traceback_later()
     assert statuses == [130]
+
+
+def test_a_drain_that_hangs_ends_all_the_same() -> None:
+    """A thread that never comes back holds the process only until its time is up, and its stack is told."""
+    hanging = (
+        "import asyncio, os, signal, threading\n"
+        "from dataswarm.commands import running\n"
+        "async def main():\n"
+        "    stop = asyncio.Event()\n"
+        "    running._heed_signals(stop, 0.2)\n"
+        "    os.kill(os.getpid(), signal.SIGTERM)\n"
+        "    await stop.wait()\n"
+        "    await asyncio.to_thread(threading.Event().wait)\n"
+        "asyncio.run(main())\n"
+    )
+    process = subprocess.run(
+        [sys.executable, "-c", hanging], capture_output=True, text=True, timeout=PATIENCE, check=False
+    )
+    assert process.returncode == 1
+    assert "threading.py" in process.stderr
 
 
 @pytest.mark.parametrize("failing", ["swarm", "door"])
