@@ -14,6 +14,7 @@ from config.errors import SwarmError, UsageError
 # `run(options) -> exit status`; it is imported when its name is given, so that `--help` needs nothing installed.
 BENCHMARKS = {
     "coordination": "tasks, bus and leases against procrastinate, pgqueuer, dbos and graphile-worker",
+    "drift": "reading and comparing structure against Alembic and a loop over SQLAlchemy's Inspector",
     "lineage": "column lineage against sqlglot.lineage and sqllineage",
     "memory": "recall, facts and writes against LangGraph's PostgresStore and mem0's pgvector store",
     "retrieval": "how well recall finds what is relevant, for any labelled set",

@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-import shutil
-import subprocess
-import sys
 from pathlib import Path
 from time import perf_counter
 from typing import Protocol
@@ -17,10 +12,8 @@ from sqlglot.errors import SqlglotError
 from sqlglot.lineage import Node
 from sqlglot.lineage import lineage as sqlglot_lineage
 
-from benchmarks.coordination.contenders import cache_directory
 from benchmarks.lineage.questions import Question, folded
-from benchmarks.progress import timed
-from config.errors import PermanentError, SetupError
+from benchmarks.peers.python import Told, prepared
 from integrations.lineage import ROWS, Memo, Schema, columns_of
 
 Edges = frozenset[tuple[str, str, str, str]]
@@ -149,59 +142,18 @@ class Sqllineage:
     """sqllineage in a process of its own; a bare query is made a CREATE TABLE for it, which it needs."""
 
     def __init__(self) -> None:
-        self._process = subprocess.Popen(
-            [str(_prepared()), str(Path(__file__).with_name("peer.py"))],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-        )
+        interpreter = prepared("lineage", Path(__file__).with_name("requirements-peers.txt"))
+        self._told = Told(interpreter, Path(__file__).with_name("peer.py"))
 
     def close(self) -> None:
         """End the process."""
-        self._process.terminate()
-        self._process.wait()
-
-    def _ask(self, **order: object) -> dict[str, object]:
-        assert self._process.stdin is not None  # noqa: S101 - it was started with pipes
-        assert self._process.stdout is not None  # noqa: S101
-        self._process.stdin.write(json.dumps(order) + "\n")
-        self._process.stdin.flush()
-        line = self._process.stdout.readline()
-        if not line:
-            raise PermanentError("sqllineage ended without an answer")
-        found: dict[str, object] = json.loads(line)
-        return found
+        self._told.close()
 
     def edges(self, question: Question) -> Edges:
         """End to end, as it gives them."""
-        found = self._ask(do="edges", question=question.as_json())["edges"]
-        assert isinstance(found, list)  # noqa: S101 - peer.py says so
-        return folded({tuple(e) for e in found})
+        found = self._told.ask(do="edges", question=question.as_json())["edges"]
+        return folded({(to, into, table, column) for to, into, table, column in found})
 
     def seconds(self, questions: list[Question], rounds: int) -> float:
         """Taken in its own process."""
-        found = self._ask(do="time", questions=[q.as_json() for q in questions], rounds=rounds)["seconds"]
-        assert isinstance(found, float)  # noqa: S101 - peer.py says so
-        return found
-
-
-def _prepared() -> Path:
-    """Its Python, made once and kept.
-
-    Raises:
-        SetupError: it cannot be installed.
-    """
-    pins = Path(__file__).with_name("requirements-peers.txt")
-    home = cache_directory() / f"lineage-{hashlib.sha256(pins.read_bytes() + sys.version.encode()).hexdigest()[:12]}"
-    if not (home / ".ready").is_file():
-        shutil.rmtree(home, ignore_errors=True)
-        with timed("setting up sqllineage, once"):
-            pip = [str(home / "bin" / "python"), "-m", "pip", "install", "--quiet", "--require-hashes", "-r", str(pins)]
-            for command in ([sys.executable, "-m", "venv", str(home)], pip):
-                done = subprocess.run(command, capture_output=True, text=True, check=False)
-                if done.returncode:
-                    last = next((line for line in reversed(done.stderr.splitlines()) if line.strip()), "no word")
-                    raise SetupError(f"sqllineage could not be set up: {last[:200]}", hint="is the index reachable?")
-        (home / ".ready").touch()
-    return home / "bin" / "python"
+        return float(self._told.ask(do="time", questions=[q.as_json() for q in questions], rounds=rounds)["seconds"])
