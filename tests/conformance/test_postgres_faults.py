@@ -100,6 +100,19 @@ async def test_too_few_rights_are_found(bakery: Any) -> None:
     bakery.run("drop table raw.unread")
 
 
+async def test_a_language_that_is_shut_is_found(bakery: Any) -> None:
+    """Without the language views are read by there is a finding with the grant to give, and no catalog."""
+    bakery.run("revoke usage on language plpgsql from public")
+    try:
+        looking = warehouse(bakery.url("reader"))
+        bad = [f for f in await looking.examine() if not f.ok]
+        assert [("plpgsql" in f.what, f.hint) for f in bad] == [(True, "grant usage on language plpgsql to it")]
+        with pytest.raises(SetupError, match="plpgsql"):
+            await looking.catalog()
+    finally:
+        bakery.run("grant usage on language plpgsql to public")
+
+
 async def test_odd_names_do_no_harm(odd: Any) -> None:
     """Quotes, percent signs, dots and spaces in names: seen, counted, sketched, and nothing else happens."""
     looking = warehouse(odd.url("reader"), schemas=["odd"], sketch_key="k")

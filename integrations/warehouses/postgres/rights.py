@@ -14,7 +14,9 @@ from integrations.warehouses.postgres.options import PostgresOptions
 _ROLE = """
 select r.rolname as name, r.rolsuper as superuser, r.rolcreaterole as createrole, r.rolbypassrls as bypassrls,
        r.rolreplication as replication, pg_catalog.current_setting('server_version') as version,
-       pg_catalog.current_database()::text as database
+       pg_catalog.current_database()::text as database,
+       coalesce((select pg_catalog.has_language_privilege(l.oid, 'USAGE')
+                   from pg_catalog.pg_language l where l.lanname = 'plpgsql'), false) as plpgsql
   from pg_catalog.pg_roles r where r.rolname = current_user
 """
 
@@ -52,6 +54,14 @@ async def examine_reader(connection: AsyncConnection[DictRow], options: Postgres
                 False,
                 f"reader {role['name']} has too many rights: {', '.join(powers)}",
                 "give `url` a role that may only read; " + _GRANTS,
+            )
+        )
+    if not role["plpgsql"]:
+        findings.append(
+            Finding(
+                False,
+                f"reader {role['name']} may not use the language plpgsql, by which views are read",
+                "grant usage on language plpgsql to it",
             )
         )
     schemas = {r["name"]: r for r in await _all(connection, _SCHEMAS)}

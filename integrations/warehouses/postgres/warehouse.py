@@ -13,11 +13,13 @@ from pydantic import BaseModel
 
 from config.errors import ConflictError, PermanentError, SetupError, SwarmError, UsageError
 from integrations.base import Catalog, Finding, Profile, Statement
-from integrations.warehouses.postgres.catalog import read_catalog
+from integrations.warehouses.postgres.catalog import take_catalog
+from integrations.warehouses.postgres.definitions import Memo
 from integrations.warehouses.postgres.options import PostgresOptions
 from integrations.warehouses.postgres.profile import read_profile
 from integrations.warehouses.postgres.rights import examine_actor, examine_reader
 from integrations.warehouses.postgres.sessions import Sessions
+from integrations.warehouses.postgres.stamp import Seen, read_stamp
 
 READER = "dataswarm/reader"
 
@@ -40,6 +42,8 @@ class PostgresWarehouse:
             "statement_timeout": options.statement_timeout_seconds,
             "lock_timeout": options.lock_timeout_seconds,
         }
+        self._memo = Memo()
+        self._seen: Seen | None = None
         self._reader = Sessions(name, options.url, gate=gate, **limits)
         self._actor = Sessions(name, options.actor_url, gate=gate, **limits) if options.actor_url else None
 
@@ -71,9 +75,18 @@ class PostgresWarehouse:
         return findings
 
     async def catalog(self) -> Catalog:
-        """Tables and columns of the schemas to look at, in three queries and one snapshot."""
+        """Everything in the schemas to look at, in a fixed number of statements and one snapshot; waits for no lock.
+
+        What is only told under a lock and is locked now comes from the last look, if it cannot have changed since;
+        otherwise TransientError.
+        """
+        return await take_catalog(self._reader, self.options, self._memo, application=READER)
+
+    async def fingerprint(self) -> str:
+        """Another text whenever the catalog may be another; ask before a look, so that what changes during it shows."""
         async with self._reader.transaction(read_only=True, application=READER, pinned=True) as connection:
-            return await read_catalog(connection, self.options)
+            self._seen = await read_stamp(connection, self.options, self._seen)
+        return self._seen.text
 
     async def profile(self, table: str, *, columns: Sequence[str] | None = None, sketch: int = 0) -> Profile:
         """Counts of `schema.table`; a table of more than `sketch_rows` rows is sampled (`Profile.exact` tells)."""

@@ -1,0 +1,115 @@
+"""The rows a catalog is made of: one query a kind of thing, none of which takes a lock on anybody's relation.
+
+Types come from format_type under an empty search_path, so that the same type is always written alike. A default holds
+no column, so pg_get_expr needs no relation for it; given one, it would lock it and wait for whoever rebuilds it.
+What cannot be told without such a lock (`definitions.py`) is not asked for here. Rows come unsorted: sorting is cheaper
+where it does not keep the owner's server busy.
+"""
+
+from __future__ import annotations
+
+SCHEMAS = """
+select n.oid::bigint as oid, n.nspname as name,
+       pg_catalog.has_schema_privilege(n.oid, 'USAGE') as visible,
+       t.now
+  from (select pg_catalog.statement_timestamp() as now) t
+  left join pg_catalog.pg_namespace n on n.nspname !~ '^pg_' and n.nspname <> 'information_schema'
+ order by n.nspname
+"""
+
+# Partitions are left out: their parent stands for them.
+RELATIONS = """
+select c.oid::bigint, n.nspname, c.relname, c.relkind::text, c.reltuples::bigint,
+       pg_catalog.pg_get_userbyid(c.relowner), c.relacl::text, coalesce(d.description, '')
+  from pg_catalog.pg_class c
+  join pg_catalog.pg_namespace n on n.oid = c.relnamespace
+  left join pg_catalog.pg_description d
+    on d.objoid = c.oid and d.classoid = 'pg_catalog.pg_class'::regclass and d.objsubid = 0
+ where c.relnamespace = any(%s::oid[]) and c.relkind in ('r', 'p', 'v', 'm', 'f') and not c.relispartition
+"""
+
+# Grants on single columns are rare, so they are taken apart where they are met.
+COLUMNS = """
+select a.attrelid::bigint, a.attnum, a.attname, pg_catalog.format_type(a.atttypid, a.atttypmod), not a.attnotnull,
+       case when a.attgenerated <> '' then e.oid::bigint end,
+       case when a.attgenerated = '' then pg_catalog.pg_get_expr(e.adbin, 0) end,
+       a.attidentity::text, d.description,
+       case when l.collnamespace = 'pg_catalog'::regnamespace then l.collname::text
+            when l.oid is not null then l.collnamespace::regnamespace || '.' || pg_catalog.quote_ident(l.collname) end,
+       case when a.attacl is not null then (
+         select pg_catalog.json_agg(pg_catalog.json_build_array(
+                  x.grantee::bigint, pg_catalog.pg_get_userbyid(x.grantee), x.privilege_type, x.is_grantable))
+           from pg_catalog.aclexplode(a.attacl) x)::text end
+  from pg_catalog.pg_attribute a
+  join pg_catalog.pg_class c on c.oid = a.attrelid
+  left join pg_catalog.pg_type t on t.oid = a.atttypid
+  left join pg_catalog.pg_collation l on l.oid = a.attcollation and a.attcollation <> t.typcollation
+  left join pg_catalog.pg_attrdef e on e.adrelid = a.attrelid and e.adnum = a.attnum
+  left join pg_catalog.pg_description d
+    on d.objoid = a.attrelid and d.classoid = 'pg_catalog.pg_class'::regclass and d.objsubid = a.attnum
+ where c.relnamespace = any(%s::oid[]) and c.relkind in ('r', 'p', 'v', 'm', 'f') and not c.relispartition
+   and a.attnum > 0 and not a.attisdropped
+"""
+
+# NOT NULL is told by the column. What a foreign key keeps for each partition it refers to (conparentid) is the
+# engine's bookkeeping. Keys are written without a look at the relation; checks and exclusions are not.
+CONSTRAINTS = """
+select k.oid::bigint, k.conrelid::bigint, k.conname, k.contype::text, pg_catalog.array_to_string(k.conkey, ' '),
+       case when k.contype in ('p', 'u', 'f') then pg_catalog.pg_get_constraintdef(k.oid) end,
+       n.nspname, r.relname,
+       case when k.contype = 'f' then array(
+         select a.attname::text
+           from pg_catalog.unnest(k.confkey) with ordinality as f(attnum, place)
+           join pg_catalog.pg_attribute a on a.attrelid = k.confrelid and a.attnum = f.attnum
+          order by f.place) end
+  from pg_catalog.pg_constraint k
+  join pg_catalog.pg_class c on c.oid = k.conrelid
+  left join pg_catalog.pg_class r on r.oid = k.confrelid
+  left join pg_catalog.pg_namespace n on n.oid = r.relnamespace
+ where c.relnamespace = any(%s::oid[]) and c.relkind in ('r', 'p', 'f') and not c.relispartition
+   and k.contype in ('p', 'u', 'f', 'c', 'x') and k.conparentid = 0
+"""
+
+# An index that is being built, or whose building failed, serves nobody yet. indkey holds the key's columns first and
+# then those that are merely included.
+INDEXES = """
+select i.indexrelid::bigint, i.indrelid::bigint, x.relname, i.indisunique, i.indnkeyatts, i.indkey::text
+  from pg_catalog.pg_index i
+  join pg_catalog.pg_class x on x.oid = i.indexrelid
+  join pg_catalog.pg_class c on c.oid = i.indrelid
+ where c.relnamespace = any(%s::oid[]) and c.relkind in ('r', 'p', 'm') and not c.relispartition and i.indisvalid
+   and not exists (select from pg_catalog.pg_constraint k
+                    where k.conrelid = i.indrelid and k.conindid = i.indexrelid and k.contype in ('p', 'u', 'x'))
+"""
+
+# Thousands of tables share a few lists of rights; each list is taken apart once.
+RIGHTS = """
+select r.relacl::text, x.grantee::bigint, pg_catalog.pg_get_userbyid(x.grantee), x.privilege_type, x.is_grantable
+  from (select distinct c.relacl
+          from pg_catalog.pg_class c
+         where c.relnamespace = any(%s::oid[]) and c.relkind in ('r', 'p', 'v', 'm', 'f') and not c.relispartition
+           and c.relacl is not null) r,
+       pg_catalog.aclexplode(r.relacl) x
+"""
+
+ENUMERATIONS = """
+select t.oid::bigint, n.nspname, t.typname,
+       array(select e.enumlabel::text from pg_catalog.pg_enum e where e.enumtypid = t.oid order by e.enumsortorder)
+  from pg_catalog.pg_type t
+  join pg_catalog.pg_namespace n on n.oid = t.typnamespace
+ where t.typnamespace = any(%s::oid[]) and t.typtype = 'e'
+"""
+
+# The sequence of an identity or serial column is a part of that column.
+SEQUENCES = """
+select c.oid::bigint, n.nspname, c.relname, pg_catalog.format_type(s.seqtypid, null),
+       s.seqstart, s.seqincrement, s.seqmin, s.seqmax, s.seqcycle
+  from pg_catalog.pg_sequence s
+  join pg_catalog.pg_class c on c.oid = s.seqrelid
+  join pg_catalog.pg_namespace n on n.oid = c.relnamespace
+ where c.relnamespace = any(%s::oid[])
+   and not exists (select from pg_catalog.pg_depend d
+                    where d.classid = 'pg_catalog.pg_class'::regclass and d.objid = c.oid and d.objsubid = 0
+                      and d.refclassid = 'pg_catalog.pg_class'::regclass and d.refobjsubid > 0
+                      and d.deptype in ('a', 'i'))
+"""
