@@ -1,4 +1,4 @@
-"""One change of structure, before it is told to anybody."""
+"""One change of structure, before it is told to anybody. README.md lists the kinds and what their payloads hold."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ class Change:
 
     Attributes:
         kind: the observation's kind without `schema.`.
-        table: path of the table by its old name (by its new one where there is no old one).
+        table: path of the table by its old name (by its new one where there is no old one); of the enumeration or
+            sequence, where it is about one.
         column: the column by its old name, empty for the whole table.
         payload: as the blackboard's vocabulary has it.
         identities: the engine's identities before and after, as far as there are any.
@@ -35,4 +36,32 @@ class Change:
     def name(self) -> str:
         """What tells it from the other changes of a look."""
         what = self.payload.get("what") or self.payload.get("after") or ",".join(self.payload.get("dropped") or ())
-        return "|".join((self.kind, self.table, self.column, str(what), ">".join(self.identities)))
+        about = (str(self.payload[key]) for key in ("name", "role") if key in self.payload)
+        return "|".join((self.kind, self.table, self.column, str(what), *about, ">".join(self.identities)))
+
+
+@dataclass(frozen=True, slots=True)
+class Renamed:
+    """Names that changed between two looks, old → new.
+
+    Attributes:
+        tables: by path.
+        columns: by name, for each table by its old path.
+        types: of types with listed values, by path.
+    """
+
+    tables: Mapping[str, str] = field(default_factory=dict)
+    columns: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    types: Mapping[str, str] = field(default_factory=dict)
+
+    def column(self, table: str, name: str) -> str:
+        """The name of today."""
+        return self.columns.get(table, {}).get(name, name)
+
+    def words(self, *paths: str) -> frozenset[tuple[str, str]]:
+        """All that may stand differently in a text: columns of the tables by these old paths (none: of all)."""
+        columns = [self.columns.get(path, {}) for path in paths] if paths else list(self.columns.values())
+        found = {pair for names in columns for pair in names.items()}
+        for before, after in (*self.tables.items(), *self.types.items()):
+            found |= set(zip(before.split(".", 1), after.split(".", 1), strict=False)) | {(before, after)}
+        return frozenset((b, a) for b, a in found if b != a)

@@ -1,28 +1,43 @@
-"""Which column of a table became which: by the engine's identity, by name, and for the rest by what they hold."""
+"""Which column of a table became which: by the engine's identity, by name, and for the rest by all that speaks for it.
+
+What is left over is assigned as a whole, type by type: the best assignment (`assignment`) over content, names, place
+and keys, of which only those pairs count that have enough going for them and clearly beat every other way. The rest
+of what could belong together is unclear, and is told so: never guessed.
+"""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
-from agents.structure import names
-from agents.structure.evidence import Verdict, judge
-from agents.structure.known import Content, KnownTable
+from agents.structure.assignment import best
+from agents.structure.known import KnownTable
+from agents.structure.surroundings import Surroundings
+from agents.structure.swaps import unswapped
+from agents.structure.types import is_akin, normal
 from integrations.base import Column
 
 MOST_PAIRS = 4_000
 """Above so many candidate pairs of one type nothing is assigned: they are all alike."""
+MARGIN = 100
+"""By so many thousandths a pair must beat every other way: more than a place, less than a key or half a name."""
+
+SWAPPED = 0.85
 
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """A column before and after, what says so, and how sure it is (0 to 1)."""
+    """A column before and after, what says so, and how sure it is (0 to 1).
+
+    `is_swapped`: both names were there before, and exchanged what they stand for.
+    """
 
     before: Column
     after: Column
     evidence: str = "name"
     confidence: float = 1.0
+    is_swapped: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,32 +63,50 @@ class Assignment:
 def candidates(before: KnownTable, after: KnownTable) -> bool:
     """Would the content of the new columns help to tell which is which?"""
     _, dropped, added = settle(before, after)
-    return bool({c.type for c in dropped} & {c.type for c in added})
+    return any(is_akin(d.type, a.type) for d in dropped for a in added[:MOST_PAIRS])
 
 
 def assign(before: KnownTable, after: KnownTable) -> Assignment:
     """Pair a table's columns; `after.content` is used where it is there."""
     pairs, dropped, added = settle(before, after)
+    if before.content and after.content and not has_identities(before, after):
+        crossed = unswapped([(p.before, p.after) for p in pairs], before.content, after.content)
+        pairs = [
+            Pair(p.before, crossed[p.before.name], "content", SWAPPED, is_swapped=True)
+            if p.before.name in crossed
+            else p
+            for p in pairs
+        ]
     if not dropped or not added:
         return Assignment(tuple(pairs), tuple(dropped), tuple(added))
-    table = _Surroundings.of(before, after, pairs)
+    around = Surroundings.of(
+        before, after, [(p.before, p.after) for p in pairs], has_identities=has_identities(before, after)
+    )
     gone: list[Column] = []
     come: list[Column] = []
     unclear: list[Unclear] = []
-    arrivals: dict[str, list[Column]] = defaultdict(list)
-    for column in added:
-        arrivals[column.type].append(column)
-    departures: dict[str, list[Column]] = defaultdict(list)
-    for column in dropped:
-        departures[column.type].append(column)
+    arrivals, departures = _by_type(added), _by_type(dropped)
     for type_ in dict.fromkeys([*departures, *arrivals]):
-        group = _Group(type_, departures.get(type_, []), arrivals.get(type_, []))
-        found = table.tell_apart(group)
+        found = _tell_apart(around, _Group(type_, departures.get(type_, []), arrivals.get(type_, [])))
         pairs.extend(found.pairs)
         gone.extend(found.dropped)
         come.extend(found.added)
         unclear.extend(found.unclear)
-    return Assignment(tuple(pairs), tuple(gone), tuple(come), tuple(unclear))
+    retyped = _retyped(around, gone, come)
+    pairs.extend(retyped)
+    taken = {id(c) for p in retyped for c in (p.before, p.after)}
+    return Assignment(
+        tuple(pairs),
+        tuple(c for c in gone if id(c) not in taken),
+        tuple(c for c in come if id(c) not in taken),
+        tuple(unclear),
+    )
+
+
+def has_identities(before: KnownTable, after: KnownTable) -> bool:
+    """Is it the same table, of an engine that knows its columns by more than their names?"""
+    same = before.identity is not None and before.identity == after.identity
+    return same and any(c.identity is not None for c in before.columns)
 
 
 def settle(before: KnownTable, after: KnownTable) -> tuple[list[Pair], list[Column], list[Column]]:
@@ -85,7 +118,7 @@ def settle(before: KnownTable, after: KnownTable) -> tuple[list[Pair], list[Colu
     pairs: list[Pair] = []
     left = {c.name: c for c in before.columns}
     right = {c.name: c for c in after.columns}
-    if before.identity is not None and before.identity == after.identity:
+    if has_identities(before, after):
         known = {c.identity for c in before.columns}
         by_identity = {c.identity: c for c in after.columns if c.identity is not None}
         for column in before.columns:
@@ -101,6 +134,13 @@ def settle(before: KnownTable, after: KnownTable) -> tuple[list[Pair], list[Colu
     return pairs, list(left.values()), list(right.values())
 
 
+def _by_type(columns: Iterable[Column]) -> dict[str, list[Column]]:
+    found: dict[str, list[Column]] = defaultdict(list)
+    for column in columns:
+        found[normal(column.type)].append(column)
+    return found
+
+
 @dataclass(frozen=True, slots=True)
 class _Group:
     type: str
@@ -113,141 +153,50 @@ class _Group:
         return len(self.dropped) > 1 and len(self.added) > 1
 
 
-@dataclass(frozen=True, slots=True)
-class _Surroundings:
-    """What is needed to judge the columns of one table."""
-
-    before: Mapping[str, Content]
-    after: Mapping[str, Content]
-    places_before: Mapping[str, int]
-    places_after: Mapping[str, int]
-    commonplace: frozenset[str]
-    has_identities: bool
-    verdicts: dict[tuple[str, str], Verdict] = field(default_factory=dict)
-
-    @classmethod
-    def of(cls, before: KnownTable, after: KnownTable, pairs: Sequence[Pair]) -> _Surroundings:
-        everybody = [*(c.name for c in before.columns), *(c.name for c in after.columns)]
-        return cls(
-            before.content,
-            after.content,
-            _places(before.columns, {p.before.name for p in pairs}),
-            _places(after.columns, {p.after.name for p in pairs}),
-            names.common(set(everybody)),
-            before.identity is not None and before.identity == after.identity,
-        )
-
-    def verdict(self, one: Column, other: Column) -> Verdict:
-        key = (one.name, other.name)
-        if key not in self.verdicts:
-            self.verdicts[key] = judge(self.before.get(one.name), self.after.get(other.name), one.type)
-        return self.verdicts[key]
-
-    def affinity(self, one: Column, other: Column) -> float:
-        return names.affinity(one.name, other.name, self.commonplace)
-
-    def is_in_place(self, one: Column, other: Column) -> bool:
-        """Does it stand after the same surviving column as before?"""
-        return self.places_before[one.name] == self.places_after[other.name]
-
-    def tell_apart(self, group: _Group) -> Assignment:
-        dropped, added = tuple(group.dropped), tuple(group.added)
-        if not dropped or not added:
-            return Assignment((), dropped, added)
-        if len(dropped) * len(added) > MOST_PAIRS:
-            crowd = Unclear(dropped, added, group.type, "too many columns of one type changed at once")
-            return Assignment((), (), (), (crowd,))
-        possible = {
-            d.name: [a for a in added if self.verdict(d, a) is not Verdict.DIFFERENT and self._is_likely(d, a)]
-            for d in dropped
-        }
-        pairs: list[Pair] = []
-        gone: list[Column] = []
-        come: list[Column] = []
-        doubted: list[tuple[list[Column], list[Column]]] = []
-        for left, right in _components(dropped, added, possible):
-            if not right:
-                gone.extend(left)
-            elif not left:
-                come.extend(right)
-            elif len(left) == len(right) == 1 and (pair := self._pair(left[0], right[0], group)):
-                pairs.append(pair)
-            elif self.has_identities:  # the engine says that they are others, and nothing gainsays it
-                gone.extend(left)
-                come.extend(right)
-            else:
-                doubted.append((left, right))
-        if not doubted:
-            return Assignment(tuple(pairs), tuple(gone), tuple(come))
-        lost = tuple(d for left, _ in doubted for d in left)
-        found = tuple(a for _, right in doubted for a in right)
-        unclear = Unclear(lost, found, group.type, self._reason(lost, found))
-        return Assignment(tuple(pairs), tuple(gone), tuple(come), (unclear,))
-
-    def _is_likely(self, one: Column, other: Column) -> bool:
-        """Is there anything but the type that speaks for the pair?"""
-        if self.verdict(one, other) is Verdict.SAME:
-            return True
-        if self.has_identities:  # the engine says that they are not the same; only what they hold could object
-            return False
-        return self.is_in_place(one, other) or self.affinity(one, other) >= names.SUPPORT
-
-    def _pair(self, one: Column, other: Column, group: _Group) -> Pair | None:
-        """The rename, where content says so and place or names agree; among several, names must agree."""
-        affinity = self.affinity(one, other)
-        named = affinity >= names.SUPPORT
-        if group.is_crowded:
-            named = (
-                named
-                and all(self.affinity(one, a) < affinity for a in group.added if a is not other)
-                and all(self.affinity(d, other) < affinity for d in group.dropped if d is not one)
-            )
-        placed = self.is_in_place(one, other) and not self.has_identities
-        if self.verdict(one, other) is not Verdict.SAME or not (named or (placed and not group.is_crowded)):
-            return None
-        return Pair(one, other, "content", round(0.75 + 0.1 * placed + 0.1 * named, 2))
-
-    def _reason(self, dropped: Sequence[Column], added: Sequence[Column]) -> str:
-        verdicts = {self.verdict(d, a) for d in dropped for a in added}
-        if verdicts == {Verdict.SILENT}:
-            return "their contents could not be compared or say nothing"
-        if len(dropped) > 1 or len(added) > 1:
-            return "the contents or names of more than one column fit"
-        return "the contents agree, but neither place nor name does"
+def _tell_apart(around: Surroundings, group: _Group) -> Assignment:
+    dropped, added = tuple(group.dropped), tuple(group.added)
+    if not dropped or not added:
+        return Assignment((), dropped, added)
+    if len(dropped) * len(added) > MOST_PAIRS:
+        crowd = Unclear(dropped, added, group.type, "too many columns of one type changed at once")
+        return Assignment((), (), (), (crowd,))
+    scores = {
+        (i, j): score
+        for i, d in enumerate(dropped)
+        for j, a in enumerate(added)
+        if (score := around.score(d, a)) is not None
+    }
+    pairs: list[Pair] = []
+    left, right = dict(enumerate(dropped)), dict(enumerate(added))
+    for chosen in best(len(dropped), len(added), scores):
+        one, other = dropped[chosen.row], added[chosen.column]
+        sure = around.confidence(one, other, is_crowded=group.is_crowded)
+        if sure is not None and chosen.margin >= MARGIN:
+            pairs.append(Pair(one, other, around.evidence(one, other), sure))
+            del left[chosen.row], right[chosen.column]
+    open_ = [(i, j) for i, j in scores if i in left and j in right]
+    if around.has_identities:  # the engine says that they are others, and nothing gainsays it
+        open_ = []
+    lost = tuple(column for i, column in left.items() if any(i == row for row, _ in open_))
+    found = tuple(column for j, column in right.items() if any(j == place for _, place in open_))
+    gone = tuple(column for column in left.values() if column not in lost)
+    come = tuple(column for column in right.values() if column not in found)
+    unclear = (Unclear(lost, found, group.type, around.reason(lost, found)),) if open_ else ()
+    return Assignment(tuple(pairs), gone, come, unclear)
 
 
-def _places(columns: Sequence[Column], settled: set[str]) -> dict[str, int]:
-    """How many settled columns stand before each column."""
-    places, count = {}, 0
-    for column in columns:
-        places[column.name] = count
-        count += column.name in settled
-    return places
-
-
-def _components(
-    dropped: Sequence[Column], added: Sequence[Column], possible: Mapping[str, Iterable[Column]]
-) -> Iterator[tuple[list[Column], list[Column]]]:
-    """Columns that hang together through possible pairs, each with its likes."""
-    group_of: dict[str, int] = {}
-    members: dict[int, tuple[list[Column], list[Column]]] = {}
-    arrivals: dict[str, int] = {}
-    for number, column in enumerate(dropped):
-        group_of[column.name] = number
-        members[number] = ([column], [])
-        for other in possible[column.name]:
-            into = arrivals.get(other.name)
-            mine = group_of[column.name]
-            if into is None:
-                arrivals[other.name] = mine
-                members[mine][1].append(other)
-            elif into != mine:
-                for moved in members[mine][0]:
-                    group_of[moved.name] = into
-                for moved in members[mine][1]:
-                    arrivals[moved.name] = into
-                members[into][0].extend(members[mine][0])
-                members[into][1].extend(members[mine][1])
-                del members[mine]
-    yield from members.values()
-    yield from (([], [a]) for a in added if a.name not in arrivals)
+def _retyped(around: Surroundings, gone: Sequence[Column], come: Sequence[Column]) -> list[Pair]:
+    """Renamed and retyped at once: only where name and content both say so."""
+    if len(gone) * len(come) > MOST_PAIRS:
+        return []
+    scores = {
+        (i, j): score
+        for i, d in enumerate(gone)
+        for j, a in enumerate(come)
+        if normal(d.type) != normal(a.type) and is_akin(d.type, a.type) and (score := around.certain(d, a)) is not None
+    }
+    return [
+        Pair(gone[c.row], come[c.column], "content", 0.8)
+        for c in best(len(gone), len(come), scores)
+        if c.margin >= MARGIN
+    ]

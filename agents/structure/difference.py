@@ -2,69 +2,125 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 
-from agents.structure import columns, tables
-from agents.structure.changes import Change
-from agents.structure.columns import Pair, Unclear
-from agents.structure.known import KnownTable
-from agents.structure.tables import TablePair
-from integrations.base import Column
+from agents.structure import columns, standalone, tables
+from agents.structure.alterations import Site, of_column, of_places
+from agents.structure.belongings import Moved, going_with, of_constraints, of_indexes
+from agents.structure.changes import Change, Renamed
+from agents.structure.columns import Assignment, Pair, Unclear
+from agents.structure.features import of_features, of_grants
+from agents.structure.known import KnownTable, Structure, Tables
+from agents.structure.swaps import may_be_swapped
+from agents.structure.tables import Matched, TablePair
+from memory.records import JSON
 
-_SEQUENCE = re.compile(r"nextval\(.*\)", re.IGNORECASE | re.DOTALL)
 
-
-def difference(before: Mapping[str, KnownTable], after: Mapping[str, KnownTable]) -> list[Change]:
-    """All changes, in an order that does not depend on the catalog's."""
-    matched = tables.match(before, after)
-    found = [
-        Change("table_dropped", t.path, "", {"table": t.path}, _identities(t, None), needs=()) for t in matched.dropped
-    ]
-    for table in matched.added:
-        payload = {"table": table.path, "columns": len(table.columns)}
-        identities = _identities(None, table)
-        found.append(Change("table_added", table.path, "", payload, identities, arrives=(table.path, "")))
-    for pair in matched.pairs:
-        found.extend(_renamed(pair))
-        found.extend(of_table(pair.before, pair.after))
+def difference(before: Structure | Tables, after: Structure | Tables) -> list[Change]:
+    """All changes, in an order that does not depend on the catalog's. Tables alone stand for a whole structure."""
+    was = before if isinstance(before, Structure) else Structure(before)
+    now = after if isinstance(after, Structure) else Structure(after)
+    matched = tables.match(was.tables, now.tables)
+    enumerations = standalone.match(was.enumerations, now.enumerations)
+    changed = [_Changed(pair) for pair in matched.pairs if not _is_untouched(pair)]
+    renamed = _renamed_in(matched, changed, enumerations.renamed)
+    lost, new = {t.path for t in matched.dropped}, {t.path for t in matched.added}
+    found = [_dropped(t) for t in matched.dropped]
+    found.extend(_added(t) for t in matched.added)
+    for one in changed:
+        found.extend(_renamed(one.pair))
+        found.extend(_inside(one.pair.before, one.pair.after, one.assigned, renamed, lost, new))
+    found.extend(standalone.of_enumerations(enumerations, was.tables))
+    found.extend(standalone.of_sequences(standalone.match(was.sequences, now.sequences)))
     return sorted(found, key=lambda c: c.name)
 
 
 def of_table(before: KnownTable, after: KnownTable) -> Iterator[Change]:
     """What changed inside one table; changes are named by its old path."""
-    if before.columns == after.columns and before.identity == after.identity:
-        return
-    assigned = columns.assign(before, after)
+    one = _Changed(TablePair(before, after))
+    if not _is_untouched(one.pair):
+        renamed = _renamed_in(Matched((one.pair,), (), ()), [one], {})
+        yield from _inside(before, after, one.assigned, renamed, set(), set())
+
+
+@dataclass(slots=True)
+class _Changed:
+    """A table of which something is not as it was."""
+
+    pair: TablePair
+    assigned: Assignment = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.assigned = columns.assign(self.pair.before, self.pair.after)
+
+
+def _is_untouched(pair: TablePair) -> bool:
+    """Is nothing to be compared? Most tables are so, at every look; columns come last, for there are most of them."""
+    one, other = pair.before, pair.after
+    return one is other or (
+        one.identity == other.identity
+        and (one.schema, one.name, one.kind, one.comment, one.definition, one.partitioning, one.owner)
+        == (other.schema, other.name, other.kind, other.comment, other.definition, other.partitioning, other.owner)
+        and one.constraints == other.constraints
+        and one.indexes == other.indexes
+        and one.grants == other.grants
+        and one.columns == other.columns
+        and not _may_be_swapped(one, other)
+    )
+
+
+def _may_be_swapped(one: KnownTable, other: KnownTable) -> bool:
+    """Could names have been exchanged without a trace but in what the columns hold?"""
+    if not one.content or not other.content or columns.has_identities(one, other):
+        return False
+    return one.content != other.content and may_be_swapped(one.columns, one.content)
+
+
+def _renamed_in(matched: Matched, changed: list[_Changed], types: dict[str, str]) -> Renamed:
+    moved = {p.before.path: p.after.path for p in matched.pairs if p.before.path != p.after.path}
+    names = {
+        one.pair.before.path: {p.before.name: p.after.name for p in one.assigned.pairs if p.before.name != p.after.name}
+        for one in changed
+    }
+    return Renamed(moved, {path: renamed for path, renamed in names.items() if renamed}, types)
+
+
+def _inside(
+    before: KnownTable, after: KnownTable, assigned: Assignment, renamed: Renamed, lost: set[str], new: set[str]
+) -> Iterator[Change]:
+    common = _common(before, after)
+    site = Site(before.path, after.path, common, renamed)
+    moved = Moved(
+        frozenset((*(c.name for c in assigned.dropped), *(c.name for u in assigned.unclear for c in u.dropped))),
+        frozenset((*(c.name for c in assigned.added), *(c.name for u in assigned.unclear for c in u.added))),
+        renamed,
+        lost,
+        new,
+    )
     for pair in assigned.pairs:
-        yield from _of_column(before, after, pair)
-    for column in assigned.dropped:
-        yield Change(
-            "column_dropped",
-            before.path,
-            column.name,
-            {"table": before.path, "column": column.name, "type": column.type, **_moved(before, after)},
-            (column.identity or "", ""),
-            needs=((column.name, column.type),),
-        )
-    for column in assigned.added:
-        yield Change(
-            "column_added",
-            before.path,
-            column.name,
-            {
-                "table": before.path,
-                "column": column.name,
-                "type": column.type,
-                "nullable": column.nullable,
-                "default": column.default is not None,
-                **_moved(before, after),
-            },
-            ("", column.identity or ""),
-            arrives=(after.path, column.name),
-        )
+        if pair.before.name != pair.after.name:
+            yield _renamed_column(site, pair)
+        if pair.before != pair.after:
+            yield from of_column(site, pair)
+    yield from of_places(site, [p for p in assigned.pairs if not p.is_swapped])
+    yield from _columns(before, after, assigned, moved)
     for unclear in assigned.unclear:
         yield _unclear(before, after, unclear)
+    yield from of_features(before, after, common, renamed)
+    yield from of_constraints(before, after, common, moved)
+    yield from of_indexes(before, after, common, moved)
+    yield from of_grants(before, after, common)
+
+
+def _dropped(table: KnownTable) -> Change:
+    payload = {"table": table.path, **_relation(table)}
+    return Change("table_dropped", table.path, "", payload, _identities(table, None), needs=())
+
+
+def _added(table: KnownTable) -> Change:
+    payload = {"table": table.path, "columns": len(table.columns), **_relation(table)}
+    return Change("table_added", table.path, "", payload, _identities(None, table), arrives=(table.path, ""))
 
 
 def _renamed(pair: TablePair) -> Iterator[Change]:
@@ -82,46 +138,51 @@ def _renamed(pair: TablePair) -> Iterator[Change]:
     yield Change("table_renamed", pair.before.path, "", payload, identities, arrives=arrives, needs=())
 
 
-def _of_column(table: KnownTable, now: KnownTable, pair: Pair) -> Iterator[Change]:
+def _renamed_column(site: Site, pair: Pair) -> Change:
     before, after = pair.before, pair.after
+    payload = {
+        **site.common,
+        "before": before.name,
+        "after": after.name,
+        "type": before.type,
+        "evidence": pair.evidence,
+        "confidence": pair.confidence,
+    }
     identities = (before.identity or "", after.identity or "")
-    arrives = (now.path, after.name)
-    if before.name != after.name:
+    arrives, needs = (site.after, after.name), ((before.name, before.type),)
+    return Change("column_renamed", site.before, before.name, payload, identities, arrives, needs)
+
+
+def _columns(before: KnownTable, after: KnownTable, assigned: Assignment, moved: Moved) -> Iterator[Change]:
+    common = _common(before, after) | _relation(before)
+    for column in assigned.dropped:
+        payload = {**common, "column": column.name, "type": column.type}
+        if gone := going_with(before, column.name, moved.gone):
+            payload["with"] = gone
+        identities = (column.identity or "", "")
+        needs = ((column.name, column.type),)
+        yield Change("column_dropped", before.path, column.name, payload, identities, needs=needs)
+    for column in assigned.added:
         payload = {
-            "table": table.path,
-            "before": before.name,
-            "after": after.name,
-            "type": before.type,
-            "evidence": pair.evidence,
-            "confidence": pair.confidence,
-            **_moved(table, now),
+            **common,
+            "column": column.name,
+            "type": column.type,
+            "nullable": column.nullable,
+            "default": column.default is not None or bool(column.generated or column.numbering),
         }
-        needs = ((before.name, before.type),)
-        yield Change("column_renamed", table.path, before.name, payload, identities, arrives, needs)
-    common = {"table": table.path, "column": before.name, **_moved(table, now)}
-    if before.name != after.name:
-        common["now_column"] = after.name
-    if before.type != after.type:
-        payload = {**common, "before": before.type, "after": after.type}
-        needs = ((before.name, before.type),)
-        yield Change("column_retyped", table.path, before.name, payload, identities, arrives, needs)
-    if before.nullable != after.nullable:
-        payload = {**common, "what": "nullability", "before": _null(before), "after": _null(after)}
-        yield Change("column_altered", table.path, before.name, payload, identities)
-    # A type change rewrites the default with a cast; that is no change of its own.
-    if before.type == after.type and _default(before) != _default(after):
-        payload = {**common, "what": "default", "before": before.default, "after": after.default}
-        yield Change("column_altered", table.path, before.name, payload, identities)
+        if come := going_with(after, column.name, moved.come):
+            payload["with"] = come
+        identities = ("", column.identity or "")
+        yield Change("column_added", before.path, column.name, payload, identities, arrives=(after.path, column.name))
 
 
 def _unclear(table: KnownTable, now: KnownTable, unclear: Unclear) -> Change:
     payload = {
-        "table": table.path,
+        **_common(table, now),
         "dropped": [c.name for c in unclear.dropped],
         "added": [c.name for c in unclear.added],
-        "type": unclear.type,
+        "type": unclear.dropped[0].type,
         "reason": unclear.reason,
-        **_moved(table, now),
     }
     return Change(
         "columns_ambiguous",
@@ -133,19 +194,15 @@ def _unclear(table: KnownTable, now: KnownTable, unclear: Unclear) -> Change:
     )
 
 
-def _moved(before: KnownTable, after: KnownTable) -> dict[str, str]:
-    """Where the table itself was renamed: its path of today."""
-    return {} if before.path == after.path else {"now": after.path}
+def _common(before: KnownTable, after: KnownTable) -> dict[str, JSON]:
+    """What every change inside a table says: its path, and that of today where it was renamed."""
+    return {"table": before.path} if before.path == after.path else {"table": before.path, "now": after.path}
+
+
+def _relation(table: KnownTable) -> dict[str, JSON]:
+    """What kind of relation it is, where it is none of the usual."""
+    return {} if table.kind == "table" else {"relation": table.kind}
 
 
 def _identities(before: KnownTable | None, after: KnownTable | None) -> tuple[str, str]:
     return (before.identity or "" if before else ""), (after.identity or "" if after else "")
-
-
-def _null(column: Column) -> str:
-    return "nullable" if column.nullable else "not null"
-
-
-def _default(column: Column) -> str | None:
-    """The default without the name of the sequence, which changes whenever a table is made anew."""
-    return None if column.default is None else _SEQUENCE.sub("nextval", column.default)

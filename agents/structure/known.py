@@ -1,13 +1,16 @@
-"""What a table was like when it was last looked at: its structure, and what its columns held."""
+"""What a source was like when it was last looked at: its structure, and what its columns held."""
 
 from __future__ import annotations
 
 import fnmatch
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import TypeAlias, TypeVar
 
-from integrations.base import Catalog, Column, Table
+from integrations.base import Catalog, Column, Constraint, Enumeration, Grant, Index, NumberSequence, Table
+
+_Listed = TypeVar("_Listed", Enumeration, NumberSequence)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +52,10 @@ class Sketched:
 
 @dataclass(frozen=True, slots=True)
 class KnownTable:
-    """A table as it was. `postponed` counts the looks at which a judgement on it was put off for want of evidence."""
+    """A table as it was. `postponed` counts the looks at which a judgement on it was put off for want of evidence.
+
+    The rest means what it means in `integrations.base.Table`.
+    """
 
     schema: str
     name: str
@@ -59,6 +65,13 @@ class KnownTable:
     columns: tuple[Column, ...]
     sketched: Sketched | None = None
     postponed: int = 0
+    comment: str = ""
+    constraints: tuple[Constraint, ...] = ()
+    indexes: tuple[Index, ...] = ()
+    definition: str = ""
+    partitioning: str = ""
+    owner: str = ""
+    grants: tuple[Grant, ...] = ()
 
     @property
     def path(self) -> str:
@@ -75,6 +88,32 @@ class KnownTable:
         return next((c for c in self.columns if c.name == name), None)
 
 
+Tables: TypeAlias = Mapping[str, KnownTable]
+
+
+@dataclass(frozen=True, slots=True)
+class Structure:
+    """All that was seen of a source. Everything is named by its path, `schema.name`.
+
+    `invisible` are schemas that could not be looked into: nothing of them is known, and nothing of them is gone.
+    """
+
+    tables: Tables = field(default_factory=dict)
+    enumerations: Mapping[str, Enumeration] = field(default_factory=dict)
+    sequences: Mapping[str, NumberSequence] = field(default_factory=dict)
+    invisible: tuple[str, ...] = ()
+
+
+def structure_of(catalog: Catalog, skip: Sequence[str] = ()) -> Structure:
+    """The catalog by paths, without what a shell pattern of `skip` covers."""
+    return Structure(
+        tables_of(catalog, skip),
+        _by_path(catalog.enumerations, skip),
+        _by_path(catalog.sequences, skip),
+        catalog.invisible,
+    )
+
+
 def tables_of(catalog: Catalog, skip: Sequence[str]) -> dict[str, KnownTable]:
     """The catalog's tables by path, without those that a pattern of `skip` covers."""
     return {t.path: _known(t) for t in catalog.tables if not is_skipped(t.path, skip)}
@@ -85,5 +124,24 @@ def is_skipped(path: str, skip: Sequence[str]) -> bool:
     return any(fnmatch.fnmatchcase(path, pattern) for pattern in skip)
 
 
+def _by_path(found: Iterable[_Listed], skip: Sequence[str]) -> dict[str, _Listed]:
+    paths = ((f"{one.schema}.{one.name}", one) for one in found)
+    return {path: one for path, one in paths if not is_skipped(path, skip)}
+
+
 def _known(table: Table) -> KnownTable:
-    return KnownTable(table.schema, table.name, table.kind, table.identity, table.rows, table.columns)
+    return KnownTable(
+        table.schema,
+        table.name,
+        table.kind,
+        table.identity,
+        table.rows,
+        table.columns,
+        comment=table.comment,
+        constraints=table.constraints,
+        indexes=table.indexes,
+        definition=table.definition,
+        partitioning=table.partitioning,
+        owner=table.owner,
+        grants=table.grants,
+    )

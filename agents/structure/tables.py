@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from agents.structure.evidence import Verdict, judge
 from agents.structure.known import KnownTable
+from agents.structure.types import normal
 
 _ENOUGH = 0.8
 """Share of the columns that tell anything which must agree."""
@@ -85,4 +86,4 @@ def holds_the_same(before: KnownTable, after: KnownTable) -> bool:
 
 
 def _shape(table: KnownTable) -> frozenset[tuple[str, str]]:
-    return frozenset((c.name, c.type) for c in table.columns)
+    return frozenset((c.name, normal(c.type)) for c in table.columns)
