@@ -15,13 +15,14 @@ from psycopg import sql
 from memory.connection.database import Database
 from memory.server import migrate
 from memory.server.embedded import EmbeddedServer
+from tests.mariadb import mariadb
 from tests.memory.stage import declared
 from tests.places import fresh_place
 from tests.stories.stage import copied, stage, trained_world
 from tests.stories.world import base_world, scheduler, team, world
 
 # Named here and nowhere else: a session's fixture that two folders import is made twice.
-__all__ = ["base_world", "copied", "scheduler", "stage", "team", "trained_world", "world"]
+__all__ = ["base_world", "copied", "mariadb", "scheduler", "stage", "team", "trained_world", "world"]
 
 # Stories start many processes: let them keep what they compile, or each pays for it again.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
