@@ -86,6 +86,14 @@ class Corpus:
             found.append(Question(self._text(rng, topic, rng.randrange(4, 10), 0.5), self._vector(rng, topic)))
         return found
 
+    def vocabulary(self) -> tuple[list[str], list[float]]:
+        """The words, most common first, and how common each is, summed up."""
+        return self._words, self._common
+
+    def directions(self) -> tuple[list[list[float]], list[list[list[float]]]]:
+        """The centres of the topics, and the steps away from them, block by block."""
+        return self._centres, self._steps
+
     def _text(self, rng: random.Random, topic: int, length: int, on_topic: float) -> str:
         return " ".join(
             self._words[

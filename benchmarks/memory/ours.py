@@ -84,16 +84,15 @@ class Ours:
         seconds, found = [], []
         for question in self.questions:
             began = time.perf_counter()
-            async with self.db.transaction() as tx:
-                answer = await recall.ask(
-                    tx,
-                    question.words if words else "",
-                    vector=question.vector if vectors else None,
-                    model=MODEL if vectors else "",
-                    agents=[agent] if agent else None,
-                    limit=TOP,
-                    **more,
-                )
+            answer = await recall.search(
+                self.db,
+                question.words if words else "",
+                vector=question.vector if vectors else None,
+                model=MODEL if vectors else "",
+                agents=[agent] if agent else None,
+                limit=TOP,
+                **more,
+            )
             seconds.append(time.perf_counter() - began)
             found.append([item.reference.id for item in answer.found])
         return seconds, found

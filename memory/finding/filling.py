@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import Unpack
 
 import structlog
 
@@ -137,7 +138,7 @@ async def answer(
     query: str,
     *,
     clearance: Sensitivity = Sensitivity.INTERNAL,
-    **filters: object,
+    **filters: Unpack[recall.Wanted],
 ) -> recall.Answer:
     """`recall.ask` with the question's vector, of the model that serves; by words alone where that cannot be had.
 
@@ -165,5 +166,4 @@ async def answer(
             except SwarmError as error:  # the answer by words is whole, and says that it has no vectors
                 log.warning("embeddings.question_failed", model=embedder.name, problem=error.message)
                 vector, model = None, ""
-    async with db.transaction(clearance=clearance) as tx:
-        return await recall.ask(tx, query, vector=vector, model=model, **filters)  # type: ignore[arg-type]
+    return await recall.search(db, query, clearance=clearance, vector=vector, model=model, **filters)

@@ -6,17 +6,17 @@ to it. Confidential items are found by subject, kind, agent and time alone: thei
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple, TypedDict, Unpack
 
 from config.assets import Asset
 from config.errors import UsageError
 from memory import forms
 from memory.board.ledger import THRESHOLD
-from memory.connection.database import Database, Transaction
-from memory.finding.embeddings import vector_text
+from memory.connection.database import Database, Row, Transaction
+from memory.finding.embeddings import halves, vector_text
 from memory.records import Reference, Sensitivity
 
 MAIN = "main"
@@ -33,6 +33,7 @@ _NEIGHBOUR_WEIGHT = 0.3
 _DEEPER = 5  # each arm looks this many times deeper than asked for
 _SHALLOWEST = 50
 _WILD = "*?["
+_REMEMBERED = 1000  # combinations of filters whose plan is remembered; a process asks by a handful
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,22 +85,73 @@ class Answer:
     coverage: float | None
 
 
-async def ask(
-    tx: Transaction,
-    query: str,
-    *,
-    nouns: Sequence[str] | None = None,
-    kinds: Sequence[str] | None = None,
-    subject: Asset | str | None = None,
-    since: datetime | None = None,
-    agents: Sequence[str] | None = None,
-    branch: str = MAIN,
-    reader: str | None = None,
-    threshold: float = THRESHOLD,
-    limit: int = 10,
-    vector: Sequence[float] | None = None,
-    model: str = "",
-) -> Answer:
+class Filters(TypedDict, total=False):
+    """What narrows a question, and how it is asked; as `ask` explains."""
+
+    nouns: Sequence[str] | None
+    kinds: Sequence[str] | None
+    subject: Asset | str | None
+    since: datetime | None
+    agents: Sequence[str] | None
+    branch: str
+    reader: str | None
+    threshold: float
+
+
+class Wanted(Filters, total=False):
+    """What narrows a question, and how much is wanted."""
+
+    limit: int
+
+
+class Question(Wanted, total=False):
+    """What narrows a question, how much is wanted, and its vector."""
+
+    vector: Sequence[float] | None
+    model: str
+
+
+class _Line(NamedTuple):
+    """A row of the statement `recall`, in its order."""
+
+    id: int
+    noun: str
+    ref: int
+    at: datetime
+    agent: str
+    kind: str
+    subject: str
+    sensitivity: int
+    text: str
+    branch: str
+    score: float
+    words_rank: int | None
+    vector_rank: int | None
+    embedded: bool
+    earlier: int | None
+    later: int | None
+    way: str
+    plan: int
+    planned_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class _Door:
+    """A way to the rows: within somebody's transaction, or each statement in one round trip of its own.
+
+    Attributes:
+        rows: runs a named statement.
+        vector: what a vector is sent as.
+        remembered: what is kept for this database between questions.
+    """
+
+    rows: Callable[..., Awaitable[list[Row]]]
+    vector: Callable[[Sequence[float]], str | bytes]
+    clearance: Sensitivity
+    remembered: dict[str, Any]
+
+
+async def ask(tx: Transaction, query: str, **question: Unpack[Question]) -> Answer:
     """What fits a question best, best first; without a question what is newest.
 
     - query: any words; empty: by the filters alone, which finds confidential items too where the reader may.
@@ -112,77 +164,82 @@ async def ask(
     - branch: main as it stands now, overlaid by what was written on this branch (and on those between).
     - reader: an agent, which sees private observations only where they are its own; None: a human, who sees all.
     - threshold: from this importance on an observation is shared.
+    - limit: at most so many, ten by default.
     - vector, model: the question's embedding, and of which model.
 
     Raises:
         UsageError: a question of more than 10,000 characters, or one that holds a NUL; an unknown noun; a branch that
             is unknown or closed; a vector of other dimensions than the model has.
     """
-    forms.text(query, "query", longest=LONGEST_QUERY)
-    wanted = await _filters(tx, nouns, kinds, subject, since, agents, branch, reader, threshold)
-    depth = min(max(1, limit), MOST)
-    asked = bool(query.strip()) or vector is not None
-    await _check_vector(tx, vector, model)
-    rows = await tx.all(
-        "recall",
-        **wanted,
-        query=query,
-        vector=None if vector is None else vector_text(vector),
-        model=model,
-        limit=depth,
-        deep=_deep(depth, words=bool(query.strip()), vectors=vector is not None),
-    )
-    scores = _scores(rows, fused=vector is not None)
-    best = sorted(rows, key=lambda row: _place(row, scores))[:depth]
-    hidden = 0
-    if asked and tx.clearance >= Sensitivity.CONFIDENTIAL:
-        hidden = await _hidden(tx, wanted)
-    return Answer(
-        found=tuple(_recalled(row, *scores[row["id"]]) for row in best),
-        unsearched=hidden,
-        model=model if vector is not None else "",
-        way=rows[0]["way"] if rows else "",
-        coverage=sum(row["embedded"] for row in rows) / len(rows) if rows and vector is not None else None,
-    )
+    return await _answer(_Door(tx.rows, vector_text, tx.clearance, tx.database.remembered), query, question)
 
 
-async def recall(
-    tx: Transaction,
-    query: str,
-    *,
-    nouns: Sequence[str] | None = None,
-    kinds: Sequence[str] | None = None,
-    subject: Asset | str | None = None,
-    since: datetime | None = None,
-    agents: Sequence[str] | None = None,
-    branch: str = MAIN,
-    reader: str | None = None,
-    threshold: float = THRESHOLD,
-    limit: int = 10,
-    vector: Sequence[float] | None = None,
-    model: str = "",
-) -> list[Recalled]:
+async def recall(tx: Transaction, query: str, **question: Unpack[Question]) -> list[Recalled]:
     """What `ask` finds, by itself.
 
     Raises:
         UsageError: as `ask`.
     """
-    answer = await ask(
-        tx,
-        query,
-        nouns=nouns,
-        kinds=kinds,
-        subject=subject,
-        since=since,
-        agents=agents,
-        branch=branch,
-        reader=reader,
-        threshold=threshold,
-        limit=limit,
-        vector=vector,
+    return list((await ask(tx, query, **question)).found)
+
+
+async def search(
+    db: Database, query: str, *, clearance: Sensitivity = Sensitivity.INTERNAL, **question: Unpack[Question]
+) -> Answer:
+    """What `ask` finds, in one round trip and a transaction of its own: three times as quick for a small answer.
+
+    Raises:
+        UsageError: as `ask`.
+    """
+
+    async def rows(name: str, **parameters: Any) -> list[Row]:
+        return await db.once(name, parameters, clearance=clearance)
+
+    return await _answer(_Door(rows, halves, clearance, db.remembered), query, question)
+
+
+async def _answer(door: _Door, query: str, question: Question) -> Answer:
+    forms.text(query, "query", longest=LONGEST_QUERY)
+    vector, model = question.get("vector"), question.get("model", "")
+    wanted = await _filters(door, question)
+    depth = min(max(1, question.get("limit", 10)), MOST)
+    is_worded = bool(query.strip())
+    await _check_vector(door, vector, model)
+    plans: dict[tuple[Any, ...], tuple[int, datetime]] = door.remembered.setdefault("recall plans", {})
+    filters = _hashed(wanted, is_worded, model if vector is not None else None)
+    chosen, chosen_at = plans.get(filters, (None, None))
+    found = await door.rows(
+        "recall",
+        **wanted,
+        query=query,
+        vector=None if vector is None else door.vector(vector),
         model=model,
+        limit=depth,
+        deep=_deep(depth, words=is_worded, vectors=vector is not None),
+        chosen=chosen,
+        chosen_at=chosen_at,
     )
-    return list(answer.found)
+    lines = [_Line(*row) for row in found]
+    if lines and lines[0].planned_at != chosen_at and wanted["since"] is None:
+        if len(plans) >= _REMEMBERED:
+            plans.clear()
+        plans[filters] = lines[0].plan, lines[0].planned_at
+    scores = _scores(lines, fused=vector is not None)
+    best = sorted(lines, key=lambda line: _place(line, scores))[:depth]
+    hidden = 0
+    if (is_worded or vector is not None) and door.clearance >= Sensitivity.CONFIDENTIAL:
+        hidden = await _hidden(door, wanted)
+    return Answer(
+        found=tuple(_recalled(line, *scores[line.id]) for line in best),
+        unsearched=hidden,
+        model=model if vector is not None else "",
+        way=lines[0].way if lines else "",
+        coverage=sum(line.embedded for line in lines) / len(lines) if lines and vector is not None else None,
+    )
+
+
+def _hashed(wanted: Mapping[str, Any], *more: Any) -> tuple[Any, ...]:
+    return (*more, *(tuple(value) if isinstance(value, list) else value for value in wanted.values()))
 
 
 def _deep(depth: int, *, words: bool, vectors: bool) -> int:
@@ -192,21 +249,18 @@ def _deep(depth: int, *, words: bool, vectors: bool) -> int:
     return depth + max(depth // 5, 2) if vectors else depth
 
 
-def _scores(rows: Sequence[Mapping[str, Any]], *, fused: bool) -> dict[int, tuple[float, float]]:
+def _scores(lines: Sequence[_Line], *, fused: bool) -> dict[int, tuple[float, float]]:
     """Score and what neighbours added to it, by document."""
-    own = {
-        row["id"]: _fused(row["words_rank"], row["vector_rank"], row["embedded"]) if fused else float(row["score"])
-        for row in rows
-    }
+    own = {line.id: _fused(line.words_rank, line.vector_rank, line.embedded) if fused else line.score for line in lines}
     scores = {}
-    for row in rows:
-        near = _NEIGHBOUR_WEIGHT * (own.get(row["earlier"], 0.0) + own.get(row["later"], 0.0))
-        scores[row["id"]] = (own[row["id"]] + near, near)
+    for line in lines:
+        near = _NEIGHBOUR_WEIGHT * (own.get(line.earlier or 0, 0.0) + own.get(line.later or 0, 0.0))
+        scores[line.id] = (own[line.id] + near, near)
     return scores
 
 
-def _place(row: Mapping[str, Any], scores: Mapping[int, tuple[float, float]]) -> tuple[float, ...]:
-    return (-scores[row["id"]][0], row["words_rank"] or MOST * _DEEPER, -row["at"].timestamp(), -row["id"])
+def _place(line: _Line, scores: Mapping[int, tuple[float, float]]) -> tuple[float, ...]:
+    return (-scores[line.id][0], line.words_rank or MOST * _DEEPER, -line.at.timestamp(), -line.id)
 
 
 def _fused(words: int | None, nearest: int | None, embedded: bool) -> float:
@@ -215,28 +269,18 @@ def _fused(words: int | None, nearest: int | None, embedded: bool) -> float:
     return (1 / (_K + words) if words else 0.0) + (_VECTOR_WEIGHT / (_K + imputed) if imputed else 0.0)
 
 
-async def unsearched(
-    tx: Transaction,
-    *,
-    nouns: Sequence[str] | None = None,
-    kinds: Sequence[str] | None = None,
-    subject: Asset | str | None = None,
-    since: datetime | None = None,
-    agents: Sequence[str] | None = None,
-    branch: str = MAIN,
-    reader: str | None = None,
-    threshold: float = THRESHOLD,
-) -> int:
+async def unsearched(tx: Transaction, **filters: Unpack[Filters]) -> int:
     """How many confidential items a question with these filters did not search by their words, up to 10,000.
 
     Counts those the reader may know of; to a reader below confidential they do not exist.
     """
-    return await _hidden(tx, await _filters(tx, nouns, kinds, subject, since, agents, branch, reader, threshold))
+    door = _Door(tx.rows, vector_text, tx.clearance, tx.database.remembered)
+    return await _hidden(door, await _filters(door, filters))
 
 
-async def _hidden(tx: Transaction, wanted: Mapping[str, Any]) -> int:
-    row = await tx.one("unsearched", **wanted, most=COUNTED_UP_TO)
-    return int(row["number"]) if row else 0
+async def _hidden(door: _Door, wanted: Mapping[str, Any]) -> int:
+    rows = await door.rows("unsearched", **wanted, most=COUNTED_UP_TO)
+    return int(rows[0][0]) if rows else 0
 
 
 async def forget(tx: Transaction, nouns: Sequence[str], before: datetime) -> int:
@@ -262,17 +306,9 @@ async def fold(db: Database, *, most: int = FOLD_AT_ONCE) -> int:
             return total
 
 
-async def _filters(
-    tx: Transaction,
-    nouns: Sequence[str] | None,
-    kinds: Sequence[str] | None,
-    subject: Asset | str | None,
-    since: datetime | None,
-    agents: Sequence[str] | None,
-    branch: str,
-    reader: str | None,
-    threshold: float,
-) -> dict[str, Any]:
+async def _filters(door: _Door, given: Filters) -> dict[str, Any]:
+    nouns, kinds, agents = given.get("nouns"), given.get("kinds"), given.get("agents")
+    subject, branch, reader = given.get("subject"), given.get("branch", MAIN), given.get("reader")
     for name, values in (("nouns", nouns), ("kinds", kinds), ("agents", agents)):
         for value in values or ():
             forms.text(value, name, longest=1000)
@@ -280,12 +316,12 @@ async def _filters(
     if nouns is not None and not set(nouns) <= set(NOUNS):
         raise UsageError(f"not a noun: {min(set(nouns) - set(NOUNS))!r}", hint=f"one of {', '.join(NOUNS)}")
     if branch != MAIN:
-        line = await tx.one("line_of_memory", branch=forms.text(branch, "branch", longest=1000))
-        if line is None:
+        lines = await door.rows("line_of_memory", branch=forms.text(branch, "branch", longest=1000))
+        if not lines:
             raise UsageError(f"no branch {branch!r}")
-        if line["state"] != "open":
+        if lines[0][0] != "open":
             raise UsageError(
-                f"branch {branch!r} is {line['state']}: it is not searched any more",
+                f"branch {branch!r} is {lines[0][0]}: it is not searched any more",
                 hint="ask what it was grown from; its facts are still read by subject and predicate",
             )
     patterns = None if kinds is None or "*" in kinds else list(kinds)
@@ -299,11 +335,11 @@ async def _filters(
         "whole": str(subject.whole) if isinstance(subject, Asset) else None,
         "subjects": forms.covering(subject) if is_pattern else None,
         "whole_from": _beginning(str(subject)).partition("#")[0].rstrip("/") if is_pattern else "",
-        "since": since,
+        "since": given.get("since"),
         "agents": None if agents is None else list(agents),
         "branch": branch,
         "reader": reader,
-        "threshold": threshold,
+        "threshold": given.get("threshold", THRESHOLD),
     }
 
 
@@ -312,30 +348,30 @@ def _beginning(pattern: str) -> str:
     return pattern[: min((pattern.find(wild) for wild in _WILD if wild in pattern), default=len(pattern))]
 
 
-async def _check_vector(tx: Transaction, vector: Sequence[float] | None, model: str) -> None:
+async def _check_vector(door: _Door, vector: Sequence[float] | None, model: str) -> None:
     if vector is None:
         return
-    known: dict[str, int] = tx.database.remembered.setdefault("embedding dimensions", {})
+    known: dict[str, int] = door.remembered.setdefault("embedding dimensions", {})
     if known.get(model) != len(vector):
         known.clear()
-        known.update({row["name"]: row["dimensions"] for row in await tx.all("embedding_models")})
+        known.update({name: dimensions for name, dimensions, _ in await door.rows("embedding_models")})
     if known.get(model, len(vector)) != len(vector):
         raise UsageError(f"{model} has {known[model]} dimensions here, not {len(vector)}")
 
 
-def _recalled(row: Mapping[str, Any], score: float, near: float) -> Recalled:
+def _recalled(line: _Line, score: float, near: float) -> Recalled:
     return Recalled(
-        reference=Reference(row["noun"], row["ref"]),
-        at=row["at"],
-        agent=row["agent"],
-        kind=row["kind"],
-        subject=Asset.parse(row["subject"]),
-        sensitivity=Sensitivity(row["sensitivity"]),
-        text=row["text"],
+        reference=Reference(line.noun, line.ref),
+        at=line.at,
+        agent=line.agent,
+        kind=line.kind,
+        subject=Asset.parse(line.subject),
+        sensitivity=Sensitivity(line.sensitivity),
+        text=line.text,
         score=score,
-        words_rank=row["words_rank"] if row["way"] != "newest" else None,
-        vector_rank=row["vector_rank"],
-        embedded=row["embedded"],
+        words_rank=line.words_rank if line.way != "newest" else None,
+        vector_rank=line.vector_rank,
+        embedded=line.embedded,
         neighbours=near,
-        branch=row["branch"],
+        branch=line.branch,
     )

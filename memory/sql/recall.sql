@@ -2,13 +2,13 @@
 
 -- name: recall
 -- index: documents_lexemes (gin), the model's own hnsw; documents_whole, _agent, _kind, _at for the filters
-SELECT id, noun, ref, at, agent, kind, subject, sensitivity, text, branch, score, words_rank, vector_rank, similarity,
-       embedded, earlier, later, way
+SELECT id, noun, ref, at, agent, kind, subject, sensitivity, text, branch, score, words_rank, vector_rank,
+       embedded, earlier, later, way, plan, planned_at
 FROM dataswarm.recall(
-    %(query)s::text, %(vector)s::text::public.halfvec, %(model)s::text, %(nouns)s::text[], %(kinds)s::text,
+    %(query)s::text, %(vector)s::public.halfvec, %(model)s::text, %(nouns)s::text[], %(kinds)s::text,
     %(kind_list)s::text[], %(kind_from)s::text, %(whole)s::text, %(subjects)s::text, %(whole_from)s::text,
     %(since)s::timestamptz, %(agents)s::text[], %(branch)s::text, %(reader)s::text, %(threshold)s::float8,
-    %(limit)s::integer, %(deep)s::integer
+    %(limit)s::integer, %(deep)s::integer, %(chosen)s::integer, %(chosen_at)s::timestamptz
 );
 
 -- name: unsearched

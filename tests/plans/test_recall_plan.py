@@ -1,6 +1,6 @@
 """What finding something costs does not depend on how much is remembered.
 
-20,000 documents by default; `DATASWARM_RECALL_DOCUMENTS=1000000` is the long form.
+20,000 documents by default; `DATASWARM_PLAN_ROWS=1000000` (`make plans`) is the long form.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from memory.connection.database import Database
 from memory.finding import recall
 from memory.records import Sensitivity
 
-COUNT = int(os.environ.get("DATASWARM_RECALL_DOCUMENTS", "20000"))
+COUNT = int(os.environ.get("DATASWARM_PLAN_ROWS", "20000"))
 FILL = """
     INSERT INTO dataswarm.documents (noun, ref, at, agent, kind, subject, whole, sensitivity, text)
     SELECT 'observation', n, timestamptz '2026-01-01' + n * interval '30 seconds', 'agent-' || n %% 500,
@@ -31,6 +31,7 @@ NOTHING: dict[str, Any] = {
     "query": "", "vector": None, "model": "", "nouns": None, "kinds": None, "kind_list": None, "kind_from": "",
     "whole": None, "subjects": None, "whole_from": "", "since": None, "agents": None, "branch": "main",
     "reader": None, "threshold": ledger.THRESHOLD, "limit": 10, "deep": 50, "most": 10_000, "now": None,
+    "chosen": None, "chosen_at": None,
 }  # fmt: skip
 
 

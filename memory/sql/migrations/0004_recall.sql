@@ -241,6 +241,70 @@ CREATE TRIGGER documents_changed AFTER UPDATE ON dataswarm.documents
 CREATE TRIGGER documents_gone AFTER DELETE ON dataswarm.documents
     REFERENCING OLD TABLE AS older FOR EACH STATEMENT EXECUTE FUNCTION dataswarm.document_gone();
 
+-- The nearest by the graph of a model, for `recall` alone: it filters as it is told. `make_nearest` writes it anew when
+-- a model comes or goes, with statements that name each model's table and dimensions, so that a session plans them
+-- once: put together at each question, they were planned for a third of its time. The planner is left no way but the
+-- graph. The body goes in as a quoted literal, for a model may be called anything.
+CREATE FUNCTION dataswarm.make_nearest() RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, public, pg_temp
+AS $make$
+DECLARE
+    v_arms text;
+BEGIN
+    SELECT string_agg(
+        format(
+            $arm$
+            WHEN %1$L THEN
+                IF is_filtered THEN
+                    SELECT array_agg(near.id ORDER BY near.distance, near.id) INTO ids FROM (
+                        SELECT x.document_id AS id, (x.embedding::halfvec(%2$s)) <=> wanted AS distance
+                        FROM dataswarm.%3$I x
+                        WHERE x.sensitivity <= reach AND x.branch = ANY (lines) AND x.document_id <> ALL (hidden)
+                          AND (since IS NULL OR x.at >= since)
+                          AND (of_whole IS NULL OR x.whole = of_whole)
+                          AND (subjects IS NULL OR x.subject ~ subjects OR x.whole ~ subjects)
+                          AND (agents IS NULL OR x.agent = ANY (agents))
+                          AND (kinds IS NULL OR x.kind ~ kinds)
+                          AND (nouns IS NULL OR x.noun = ANY (nouns))
+                          AND (reader IS NULL OR x.importance >= least_important OR x.agent = reader)
+                        ORDER BY (x.embedding::halfvec(%2$s)) <=> wanted LIMIT most
+                    ) near;
+                ELSE
+                    SELECT array_agg(near.id ORDER BY near.distance, near.id) INTO ids FROM (
+                        SELECT x.document_id AS id, (x.embedding::halfvec(%2$s)) <=> wanted AS distance
+                        FROM dataswarm.%3$I x
+                        WHERE x.sensitivity <= reach AND x.branch = ANY (lines)
+                        ORDER BY (x.embedding::halfvec(%2$s)) <=> wanted LIMIT most
+                    ) near;
+                END IF;
+            $arm$, m.name, m.dimensions, m.part
+        ), '' ORDER BY m.name
+    ) INTO v_arms
+    FROM dataswarm.embedding_models m WHERE m.dimensions <= 4000;
+    EXECUTE format(
+        $made$
+        CREATE OR REPLACE FUNCTION dataswarm.nearest(
+            of_model text, wanted public.halfvec, reach smallint, lines text[], hidden bigint[], is_filtered boolean,
+            since timestamptz, of_whole text, subjects text, agents text[], kinds text, nouns text[], reader text,
+            least_important double precision, most integer
+        ) RETURNS bigint[]
+        LANGUAGE plpgsql STABLE SET search_path = pg_catalog, public, pg_temp SET plan_cache_mode = force_generic_plan
+            SET enable_seqscan = off SET enable_bitmapscan = off SET enable_sort = off SET jit = off
+        AS %L
+        $made$,
+        '#variable_conflict use_column
+        DECLARE ids bigint[]; BEGIN '
+        || coalesce('CASE of_model' || v_arms || ' ELSE NULL; END CASE;', '') || ' RETURN ids; END'
+    );
+END
+$make$;
+REVOKE ALL ON FUNCTION dataswarm.make_nearest() FROM PUBLIC;
+SELECT dataswarm.make_nearest();
+REVOKE ALL ON FUNCTION dataswarm.nearest(
+    text, public.halfvec, smallint, text[], bigint[], boolean, timestamptz, text, text, text[], text, text[], text,
+    double precision, integer
+) FROM PUBLIC;
+
 -- Make room for a model: its partition, its index (up to 4,000 dimensions), and everything known queued. False where
 -- the model is there already with these dimensions. The first model serves at once: there is nothing better.
 CREATE FUNCTION dataswarm.add_embedding_model(model_name text, model_dimensions integer, moment timestamptz)
@@ -269,6 +333,7 @@ BEGIN
             'CREATE INDEX ON dataswarm.%I USING hnsw ((embedding::halfvec(%s)) halfvec_cosine_ops)',
             part, model_dimensions
         );
+        PERFORM dataswarm.make_nearest();
     END IF;
     INSERT INTO dataswarm.embedding_queue (model, document_id, queued_at, not_before)
     SELECT model_name, d.id, moment, moment FROM dataswarm.documents d WHERE d.text IS NOT NULL;
@@ -295,6 +360,7 @@ BEGIN
         EXECUTE format('DROP TABLE dataswarm.%I', old.part);
     END LOOP;
     UPDATE dataswarm.embedding_models SET state = 'serving' WHERE name = model_name AND state <> 'serving';
+    PERFORM dataswarm.make_nearest();
     RETURN true;
 END
 $$;
@@ -335,20 +401,24 @@ CREATE TRIGGER branches_closed AFTER UPDATE OF state ON dataswarm.branches
 
 -- What fits a question, from both arms, with what is needed to weigh it. The clearance is filtered here, explicitly:
 -- under a policy the full-text index could not be used. Every plan is chosen here by what the filters leave over, none
--- by the planner: up to 3,000 rows are looked at one by one, above that the words' index, rarest words first, and the
--- vectors' graph lead. BM25 over lexemes: how often a word stands in a text is read from ts_rank of that word alone,
--- which grows with each further place (a sum of 1/j²); that is four times faster than unnesting its lexemes.
+-- by the planner: few rows are looked at one by one, above that the words' index, rarest words first, and the vectors'
+-- graph lead. How many a filter leaves is counted at most once a minute: who asks brings along, as `chosen`, what the
+-- last answer gave (`plan`: n where the n-th index leaves few for both arms, -n few enough for vectors, 0 none;
+-- `planned_at`, the server's). An old choice costs time, never an answer. BM25 over lexemes: how often a word stands in
+-- a text is read from ts_rank of that word alone, which grows with each further place (a sum of 1/j²); that is four
+-- times faster than unnesting its lexemes.
 CREATE FUNCTION dataswarm.recall(
     query text, wanted public.halfvec, of_model text, nouns text[], kinds text, kind_list text[], kind_from text,
     of_whole text, subjects text, whole_from text, since timestamptz, agents text[], on_branch text, reader text,
-    least_important double precision, enough integer, deep integer
+    least_important double precision, enough integer, deep integer, chosen integer, chosen_at timestamptz
 ) RETURNS TABLE (
     id bigint, noun text, ref bigint, at timestamptz, agent text, kind text, subject text, sensitivity smallint,
-    text text, branch text, score double precision, words_rank bigint, vector_rank bigint, similarity double precision,
-    embedded boolean, earlier bigint, later bigint, way text
+    text text, branch text, score double precision, words_rank bigint, vector_rank bigint,
+    embedded boolean, earlier bigint, later bigint, way text, plan integer, planned_at timestamptz
 )
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp
-    SET enable_seqscan = off SET jit = off
+    SET enable_seqscan = off SET jit = off SET plan_cache_mode = force_generic_plan
+    SET max_parallel_workers_per_gather = 0
 AS $$
 #variable_conflict use_column
 DECLARE
@@ -356,17 +426,21 @@ DECLARE
     cut CONSTANT integer := 5000;
     probes CONSTANT integer := 300;
     farthest CONSTANT text := chr(1114111); -- sorts after everything that begins with the same text
-    places CONSTANT text := (
-        SELECT array_agg(0.1 * reached / 1.64493406685 - 0.00001 ORDER BY n)::text
-        FROM (SELECT n, sum(1.0 / (n * n)) OVER (ORDER BY n) AS reached FROM generate_series(1, 20) n) summed
-    );
+    is_worded CONSTANT boolean := query ~ '\S';
+    v_places text;
     v_reach smallint := dataswarm.clearance();
-    v_lines text[] := dataswarm.lines_of(on_branch);
+    v_lines text[] := CASE WHEN on_branch = 'main' THEN ARRAY['main'] ELSE dataswarm.lines_of(on_branch) END;
+    v_wide integer := narrow; -- up to so many, vectors are compared one by one
+    v_plan integer;
+    v_planned_at timestamptz := chosen_at;
+    v_close text;
+    v_least bigint;
+    v_place integer;
+    is_filtered boolean;
     v_hidden bigint[] := '{}';
     v_where text;
     v_recent text := '';
     v_paths text[] := '{}';
-    v_path text;
     v_few text;
     v_number bigint;
     v_ids bigint[];
@@ -386,8 +460,8 @@ DECLARE
     v_words bigint[] := '{}';
     v_scores double precision[] := '{}';
     v_near bigint[] := '{}';
-    v_alike double precision[] := '{}';
-    v_model dataswarm.embedding_models;
+    v_dimensions integer;
+    v_part text;
     v_way text := '';
 BEGIN
     -- What may be seen and is asked for, over columns that documents and embeddings have both.
@@ -446,25 +520,52 @@ BEGIN
         v_where := v_where || format(' AND (x.importance >= %s OR x.agent = %L)', least_important, reader);
     END IF;
 
+    -- How much there is: what was folded, or as many as the server thinks the model has.
+    SELECT greatest(t.documents, 1, c.reltuples), greatest(t.lexemes::double precision / greatest(t.documents, 1), 1),
+           m.dimensions, m.part
+    INTO v_total, v_usual, v_dimensions, v_part
+    FROM dataswarm.lexeme_totals t
+    LEFT JOIN dataswarm.embedding_models m ON wanted IS NOT NULL AND m.name = of_model
+    LEFT JOIN pg_class c ON c.relname = m.part AND c.relnamespace = to_regnamespace('dataswarm');
+    IF v_part IS NOT NULL THEN
+        -- The graph must pass over what the filter hides: that costs as much for a share of any size of memory, but
+        -- comparing all of a share costs more in a large one. They cost the same at about this many.
+        v_wide := least(greatest(sqrt(650 * v_total), narrow), 30000);
+    END IF;
+
     -- The first index that leaves few rows over gives them all; else a sample says what share is left.
-    FOREACH v_path IN ARRAY v_paths LOOP
-        EXECUTE format(
-            'SELECT count(*) FROM (SELECT FROM dataswarm.documents x WHERE %s LIMIT %s) few', v_path, narrow + 1
-        ) INTO v_number;
-        IF v_number <= narrow THEN
-            v_few := v_path;
-            EXIT WHEN wanted IS NOT NULL AND query !~ '\S' AND v_path NOT LIKE 'x.noun %'; -- vectors have theirs
+    IF v_planned_at > statement_timestamp() - interval '1 minute' AND chosen IS NOT NULL
+       AND abs(chosen) <= cardinality(v_paths) THEN
+        v_plan := chosen;
+    ELSE
+        v_plan := 0;
+        v_planned_at := statement_timestamp();
+        FOR v_place IN 1 .. cardinality(v_paths) LOOP
+            EXECUTE format(
+                'SELECT count(*) FROM (SELECT FROM dataswarm.documents x WHERE %s LIMIT %s) few', v_paths[v_place],
+                v_wide + 1
+            ) INTO v_number;
+            IF v_number <= narrow THEN
+                v_plan := v_place;
+                EXIT;
+            ELSIF v_number <= coalesce(v_least, v_wide) AND v_paths[v_place] NOT LIKE 'x.noun %' THEN
+                v_plan := -v_place;
+                v_least := v_number;
+            END IF;
+        END LOOP;
+    END IF;
+    v_close := v_paths[abs(v_plan)]; -- NULL at 0
+    IF v_plan > 0 THEN
+        v_few := v_close;
+        IF is_worded OR wanted IS NULL OR v_few LIKE 'x.noun %' THEN -- embeddings have no index by noun
             EXECUTE format(
                 'SELECT coalesce(array_agg(x.id), ''{}'')'
                 ' FROM (SELECT * FROM dataswarm.documents x WHERE %s OFFSET 0) x'
-                ' WHERE %s AND x.id <> ALL ($1)', v_path, v_where
+                ' WHERE %s AND x.id <> ALL ($1)', v_few, v_where
             ) INTO v_ids USING v_hidden;
-            EXIT;
         END IF;
-    END LOOP;
-    SELECT greatest(t.documents, 1), greatest(t.lexemes::double precision / greatest(t.documents, 1), 1)
-    INTO v_total, v_usual FROM dataswarm.lexeme_totals t;
-    IF v_total < 1000 THEN -- little was folded yet: the newest tell
+    END IF;
+    IF v_total < 1000 AND is_worded THEN -- little was folded yet: the newest tell
         SELECT greatest(count(*), v_total), greatest(avg(length(recent.lexemes)), 1) INTO v_total, v_usual
         FROM (
             SELECT d.lexemes FROM dataswarm.documents d WHERE d.text IS NOT NULL ORDER BY d.id DESC LIMIT 1000
@@ -473,9 +574,7 @@ BEGIN
     IF v_few IS NOT NULL OR v_total <= narrow
        OR v_paths = '{}' AND v_reach > 0 AND subjects IS NULL AND kinds IS NULL THEN
         NULL; -- all is left, or few, and those are known
-    ELSIF query !~ '\S' THEN
-        v_share := 0.5; -- vectors need not know how many are left, but that some are not
-    ELSE
+    ELSIF is_worded THEN
         EXECUTE format(
             'SELECT greatest(avg((%s)::integer), 0.5 / count(*)) FROM dataswarm.documents x WHERE x.id = ANY ('
             'SELECT 1 + newest.id * n / $1 FROM generate_series(0, $1 - 1) n,'
@@ -484,7 +583,9 @@ BEGIN
         v_share := coalesce(v_share, 1);
     END IF;
 
-    IF query ~ '\S' THEN
+    IF is_worded THEN
+        SELECT array_agg(0.1 * reached / 1.64493406685 - 0.00001 ORDER BY n)::text INTO v_places
+        FROM (SELECT n, sum(1.0 / (n * n)) OVER (ORDER BY n) AS reached FROM generate_series(1, 20) n) summed;
         WITH terms AS (
             SELECT t.lexeme, ('''' || replace(t.lexeme, '''', '''''') || '''')::tsquery AS term
             FROM unnest(dataswarm.lexemes(query)) t
@@ -557,8 +658,9 @@ BEGIN
                 ' ORDER BY score DESC, x.at DESC, x.id DESC LIMIT %s) best',
                 v_scored,
                 (SELECT string_agg(
-                     format('width_bucket(ts_rank(x.lexemes, %L)::double precision, %L) AS t%s', v_terms[n], places, n),
-                     ', '
+                     format(
+                         'width_bucket(ts_rank(x.lexemes, %L)::double precision, %L) AS t%s', v_terms[n], v_places, n
+                     ), ', '
                  ) FROM generate_subscripts(v_terms, 1) n),
                 v_try, v_where, deep
             ) INTO v_words, v_scores USING v_ids, v_usual, v_hidden;
@@ -569,56 +671,58 @@ BEGIN
     END IF;
 
     IF wanted IS NOT NULL THEN
-        SELECT * INTO v_model FROM dataswarm.embedding_models m WHERE m.name = of_model;
-        IF NOT FOUND THEN
+        IF v_part IS NULL THEN
             v_way := 'unknown model';
-        ELSIF vector_dims(wanted) <> v_model.dimensions THEN
+        ELSIF vector_dims(wanted) <> v_dimensions THEN
             RAISE invalid_parameter_value USING MESSAGE =
-                format('the model has %s dimensions here, not %s', v_model.dimensions, vector_dims(wanted));
-        ELSIF v_few NOT LIKE 'x.noun %' THEN
+                format('the model has %s dimensions here, not %s', v_dimensions, vector_dims(wanted));
+        ELSIF v_close NOT LIKE 'x.noun %' THEN
             v_way := 'exact';
             EXECUTE format(
-                'SELECT array_agg(id), array_agg(alike) FROM ('
-                ' SELECT x.document_id AS id, 1 - (x.embedding <=> $1) AS alike'
+                'SELECT array_agg(id ORDER BY distance, id) FROM ('
+                ' SELECT x.document_id AS id, x.embedding <=> $1 AS distance'
                 ' FROM (SELECT * FROM dataswarm.%I x WHERE %s OFFSET 0) x WHERE %s AND x.document_id <> ALL ($2)'
-                ' ORDER BY x.embedding <=> $1, x.document_id LIMIT %s) best', v_model.part, v_few, v_where, deep
-            ) INTO v_near, v_alike USING wanted, v_hidden;
+                ' ORDER BY distance, id LIMIT %s) best', v_part, v_close, v_where, deep
+            ) INTO v_near USING wanted, v_hidden;
         ELSIF v_ids IS NOT NULL THEN
             v_way := 'exact';
             EXECUTE format(
-                'SELECT array_agg(id), array_agg(alike) FROM ('
-                ' SELECT e.document_id AS id, 1 - (e.embedding <=> $1) AS alike'
+                'SELECT array_agg(id ORDER BY distance, id) FROM ('
+                ' SELECT e.document_id AS id, e.embedding <=> $1 AS distance'
                 ' FROM unnest($2) AS few (id) JOIN dataswarm.%I e ON e.model = $3 AND e.document_id = few.id'
-                ' ORDER BY e.embedding <=> $1, e.document_id LIMIT %s) best', v_model.part, deep
-            ) INTO v_near, v_alike USING wanted, v_ids, of_model;
-        ELSE
-            v_way := CASE WHEN v_model.dimensions > 4000 OR v_total <= narrow THEN 'exact' ELSE 'approximate' END;
-            IF v_way = 'approximate' THEN
-                PERFORM set_config('enable_sort', 'off', true), set_config('enable_bitmapscan', 'off', true);
-                IF current_setting('hnsw.iterative_scan', true) IS NULL THEN
-                    -- pgvector 0.7 cannot go on where a filter left too little over: look wider at once.
-                    PERFORM set_config('hnsw.ef_search', '1000', true);
-                ELSE
-                    PERFORM set_config(
-                                'hnsw.ef_search',
-                                least(greatest(CASE WHEN v_share < 1 THEN 200 ELSE 64 END, deep), 1000)::text, true
-                            ),
-                            set_config('hnsw.iterative_scan', 'relaxed_order', true),
-                            set_config('hnsw.max_scan_tuples', '40000', true);
-                END IF;
-            END IF;
+                ' ORDER BY distance, id LIMIT %s) best', v_part, deep
+            ) INTO v_near USING wanted, v_ids, of_model;
+        ELSIF v_dimensions > 4000 OR v_total <= 1000 THEN
+            v_way := 'exact';
             EXECUTE format(
-                'SELECT array_agg(id ORDER BY alike DESC, id), array_agg(alike ORDER BY alike DESC, id) FROM ('
-                ' SELECT x.document_id AS id, 1 - ((x.embedding::halfvec(%s)) <=> $1) AS alike FROM dataswarm.%I x'
-                ' WHERE %s AND x.document_id <> ALL ($2)'
-                ' ORDER BY (x.embedding::halfvec(%1$s)) <=> $1 LIMIT %4$s) best',
-                v_model.dimensions, v_model.part, v_where, deep
-            ) INTO v_near, v_alike USING wanted, v_hidden;
+                'SELECT array_agg(id ORDER BY distance, id) FROM ('
+                ' SELECT x.document_id AS id, x.embedding <=> $1 AS distance'
+                ' FROM (SELECT * FROM dataswarm.%I x WHERE %s AND x.document_id <> ALL ($2) OFFSET 0) x'
+                ' ORDER BY distance, id LIMIT %s) best', v_part, v_where, deep
+            ) INTO v_near USING wanted, v_hidden;
+        ELSE
+            v_way := 'approximate';
+            is_filtered := v_paths <> '{}' OR v_reach = 0 OR subjects IS NOT NULL OR kinds IS NOT NULL
+                           OR reader IS NOT NULL OR on_branch <> 'main';
+            IF current_setting('hnsw.iterative_scan', true) IS NULL THEN
+                -- pgvector 0.7 cannot go on where a filter left too little over: look wider at once.
+                PERFORM set_config('hnsw.ef_search', '1000', true);
+            ELSE
+                PERFORM set_config(
+                            'hnsw.ef_search',
+                            least(greatest(
+                                CASE WHEN is_filtered THEN 200 WHEN v_total > 300000 THEN 100 ELSE 40 END, deep
+                            ), 1000)::text, true
+                        ),
+                        set_config('hnsw.iterative_scan', 'relaxed_order', true),
+                        set_config('hnsw.max_scan_tuples', '40000', true);
+            END IF;
+            v_near := dataswarm.nearest(
+                of_model, wanted, v_reach, v_lines, v_hidden, is_filtered, since, of_whole, subjects, agents, kinds,
+                nouns, reader, least_important, deep
+            );
         END IF;
-        IF v_way = 'approximate' THEN
-            PERFORM set_config('enable_sort', 'on', true), set_config('enable_bitmapscan', 'on', true);
-        END IF;
-    ELSIF query !~ '\S' THEN
+    ELSIF NOT is_worded THEN
         v_way := 'newest';
         EXECUTE format(
             'SELECT array_agg(id) FROM (SELECT x.id FROM dataswarm.documents x WHERE %s AND x.id <> ALL ($1)'
@@ -627,13 +731,27 @@ BEGIN
         ) INTO v_words USING v_hidden, v_ids;
     END IF;
 
-    -- Neighbours in time about the same asset matter only where more than one of them was found.
+    -- Neighbours in time about the same asset matter only where more than one of them was found. What was found by its
+    -- vector alone, and belongs to no story, is described in a third of the time.
+    IF NOT is_worded AND wanted IS NOT NULL AND NOT EXISTS (
+        SELECT FROM unnest(v_near) AS near (id) JOIN dataswarm.documents d ON d.id = near.id
+        WHERE d.noun IN ('observation', 'decision', 'turn')
+    ) THEN
+        RETURN QUERY
+        SELECT d.id, d.noun, d.ref, d.at, d.agent, d.kind, d.subject, d.sensitivity,
+               coalesce(left(d.text, 20000), ''), d.branch, 0::double precision, NULL::bigint, v.place, true,
+               NULL::bigint, NULL::bigint, v_way, v_plan, v_planned_at
+        FROM unnest(v_near) WITH ORDINALITY AS v (id, place)
+        JOIN dataswarm.documents d ON d.id = v.id
+        WHERE v.place <= enough;
+        RETURN;
+    END IF;
     RETURN QUERY
     WITH found AS (
         SELECT coalesce(w.id, v.id) AS id, coalesce(w.score, 0) AS score, w.place AS words_rank,
-               v.place AS vector_rank, v.alike
+               v.place AS vector_rank
         FROM unnest(v_words, v_scores) WITH ORDINALITY AS w (id, score, place)
-        FULL JOIN unnest(v_near, v_alike) WITH ORDINALITY AS v (id, alike, place) ON v.id = w.id
+        FULL JOIN unnest(v_near) WITH ORDINALITY AS v (id, place) ON v.id = w.id
     ), described AS (
         SELECT f.*, d.noun, d.ref, d.at, d.agent, d.kind, d.subject, d.whole, d.sensitivity,
                coalesce(left(d.text, 20000), '') AS text, d.branch,
@@ -641,7 +759,7 @@ BEGIN
         FROM found f JOIN dataswarm.documents d ON d.id = f.id
     )
     SELECT s.id, s.noun, s.ref, s.at, s.agent, s.kind, s.subject, s.sensitivity, s.text, s.branch, s.score,
-           s.words_rank, s.vector_rank, s.alike,
+           s.words_rank, s.vector_rank,
            s.vector_rank IS NOT NULL OR wanted IS NOT NULL AND EXISTS (
                SELECT FROM dataswarm.embeddings e WHERE e.model = of_model AND e.document_id = s.id
            ),
@@ -657,7 +775,7 @@ BEGIN
                  AND b.noun IN ('observation', 'decision', 'turn')
                ORDER BY b.at, b.id LIMIT 1
            ) END,
-           v_way
+           v_way, v_plan, v_planned_at
     FROM described s;
 END
 $$;
