@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Protocol
@@ -85,6 +85,15 @@ class Context(Protocol):
 
     async def downstream(self, asset: Asset) -> frozenset[Asset]:
         """Everything made from the asset."""
+
+    async def is_read(self, source: Asset) -> bool:
+        """Does lineage tell of anything made from what is in a source, by somebody else than the source itself?"""
+
+    async def parts(self, names: Collection[str] | None = None, *, prefix: str = "") -> Mapping[str, JSON]:
+        """Parts of this agent's baseline of the source being sensed: all, those named, or those that begin so."""
+
+    async def part_hashes(self) -> Mapping[str, str]:
+        """Hashes of those parts that have a past (`baselines.hash_of`): which of them changed, without reading them."""
 
     async def fact(self, subject: Asset, predicate: str) -> Fact | None:
         """What is held to be true now."""

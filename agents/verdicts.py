@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -25,13 +25,17 @@ class Sensed:
     """What a look at a source gave. All of it is written together, the baseline by compare-and-swap.
 
     `edges` replaces the lineage known of the source (None: nothing new); `facts` are asserted as
-    (subject, predicate, object).
+    (subject, predicate, object). `parts` are the parts of the baseline that changed (None: gone), so that a large one
+    need not be written whole; what the names may begin with says `memory.board.baselines`. `note` tells humans what
+    the new revision is about.
     """
 
     observations: Sequence[NewObservation] = ()
     baseline: JSON = None
     edges: Sequence[Edge] | None = None
     facts: Sequence[tuple[Asset, str, JSON]] = ()
+    parts: Mapping[str, JSON | None] = field(default_factory=dict)
+    note: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import re
 from collections.abc import Mapping, Sequence
@@ -9,8 +10,10 @@ from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Final
 
+import structlog
 from pydantic import TypeAdapter, ValidationError
 
+from agents import column_edges
 from agents.pipeline_health import owning
 from agents.pipeline_health.failure import tell
 from agents.verdicts import Sensed
@@ -27,6 +30,7 @@ KINDS: Final = (
     "pipeline.known_failing",
 )
 SHAPE: Final = 1
+log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,13 +80,29 @@ async def look(source: Orchestrator, baseline: JSON) -> Sensed:
     observations, known = _run_told(pipeline, run, project, before)
     stale, reported = _stale_told(staleness, project, before.stale if before else {})
     digest = _digest(project)
+    owners = owning.owners(project)
+    facts = [*owning.tell(source, project, owners, before.owners if before else {})]
     edges = None
     if isinstance(source, LineageSource) and (before is None or before.manifest != digest):
         edges = [_edge(e.upstream, e.downstream) for e in await source.edges()]
-    owners = owning.owners(project)
-    facts = owning.tell(source, project, owners, before.owners if before else {})
+        if isinstance(source, column_edges.ColumnLineage):
+            finer, told = await _finer(source, project)
+            edges += finer
+            facts += told
     seen = Seen(run.id, True, known, digest, reported, owners)
     return Sensed([*observations, *stale], _ADAPTER.dump_python(seen, mode="json"), edges, facts)
+
+
+async def _finer(source: Orchestrator, project: Project) -> tuple[Sequence[Edge], Sequence[tuple[Asset, str, JSON]]]:
+    """Lineage of columns, where the pipeline's SQL can be read; else that of its tables has to do."""
+    assert isinstance(source, column_edges.ColumnLineage)  # noqa: S101 - the caller looks first
+    try:
+        lineage = await source.columns()
+    except SwarmError as error:
+        log.warning("lineage.columns_unknown", source=source.name, problem=error.message)
+        return (), ()
+    edges = await asyncio.to_thread(column_edges.edges, lineage, project, source.kind, source.name)
+    return edges, column_edges.facts(lineage, project)
 
 
 async def _planned(source: Orchestrator) -> list[Edge] | None:

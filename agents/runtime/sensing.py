@@ -11,7 +11,7 @@ from agents.runtime.bench import Surroundings
 from agents.runtime.window import Window
 from config.assets import Asset
 from config.errors import ConflictError, PermanentError, SwarmError
-from integrations.base import Integration, Orchestrator, Warehouse
+from integrations.base import Integration, Orchestrator, Structured
 from memory.beliefs import knowledge
 from memory.board import baselines, ledger, lineage
 from memory.connection.database import Transaction
@@ -27,7 +27,7 @@ def asset_of(source: Integration) -> Asset:
     """The asset that stands for a source as a whole."""
     if isinstance(source, Orchestrator):
         return Asset(source.kind, source.name)
-    if isinstance(source, Warehouse):
+    if isinstance(source, Structured):  # whatever has tables is named like a warehouse
         return Asset("warehouse", source.name)
     return Asset(source.kind, source.name)
 
@@ -51,6 +51,7 @@ async def sense(agent: Agent, task: Task, around: Surroundings, window: Window) 
         baseline = await baselines.get(tx, agent.name, name)
     known: Mapping[str, object] = baseline.value if baseline else {}
     version = baseline.version if baseline else 0
+    window.sensing = name
     try:
         sensed = await agent.sense(source, known.get("value"), window)
     except ConflictError:
@@ -69,8 +70,10 @@ async def sense(agent: Agent, task: Task, around: Surroundings, window: Window) 
             await lineage.replace(tx, name, sensed.edges)
         for subject, predicate, obj in sensed.facts:
             await knowledge.assert_fact(tx, agent.name, subject, predicate, obj, expected=None)
-        if baseline is None or known.get("unreachable") or sensed.baseline != known.get("value"):
-            await baselines.swap(tx, agent.name, name, {"value": sensed.baseline}, version)
+        is_new = baseline is None or known.get("unreachable") or sensed.baseline != known.get("value")
+        if is_new or sensed.parts:
+            head = {"value": sensed.baseline}
+            await baselines.swap(tx, agent.name, name, head, version, sensed.parts, note=sensed.note)
 
 
 async def _unreachable(

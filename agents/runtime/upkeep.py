@@ -18,7 +18,7 @@ import structlog
 from config.errors import ConflictError, SwarmError
 from config.settings import EmbeddingSettings, Settings
 from memory import clock
-from memory.board import approvals, remediations
+from memory.board import approvals, baselines, remediations
 from memory.connection.database import Database
 from memory.finding import embedders, files, recall
 from memory.finding.embedders import Embedder
@@ -158,6 +158,7 @@ class Upkeep:
                 before = now - timedelta(days=days[f"{noun}s"] + 1)
                 await recall.forget(tx, [noun], before)
                 await envelopes.forget(tx, noun, before)
+            await baselines.forget(tx, now - baselines.KEPT)
 
     async def fold(self) -> None:
         """Count the words of what was written lately, by which recall weighs them."""

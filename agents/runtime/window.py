@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -11,10 +11,11 @@ from typing import TypedDict, TypeVar
 from agents.context import Remedy
 from agents.playbook import Playbook
 from config.assets import Asset
+from config.errors import UsageError
 from config.settings import Settings
 from memory.beliefs import knowledge
 from memory.beliefs.cache import FactCache
-from memory.board import controls, escalations, incidents, ledger, lineage, remediations
+from memory.board import baselines, controls, escalations, incidents, ledger, lineage, remediations
 from memory.connection.database import Database, Transaction
 from memory.records import (
     JSON,
@@ -47,7 +48,8 @@ class Window:
     read, and the runtime keeps it with the decision as its evidence.
 
     With `facts`, the process's cache, a fact may be as old as that says; who may read what is confidential goes to
-    the database for each. With `agent`, the private observations of others are not shown.
+    the database for each. With `agent`, the private observations of others are not shown. `sensing` names the source
+    that is looked at; only then there is a baseline to read parts of.
     """
 
     def __init__(
@@ -69,6 +71,7 @@ class Window:
         self._agent = agent
         self._facts = facts if clearance < Sensitivity.CONFIDENTIAL else None
         self.consulted: dict[Reference, None] = {}
+        self.sensing = ""
 
     @property
     def now(self) -> datetime:
@@ -155,6 +158,38 @@ class Window:
         """Everything made from the asset."""
         async with self._reading() as tx:
             return frozenset(await lineage.downstream(tx, asset))
+
+    async def is_read(self, source: Asset) -> bool:
+        """Does anybody make something from what is in the source?"""
+        async with self._reading() as tx:
+            return await lineage.is_read(tx, source)
+
+    async def parts(self, names: Collection[str] | None = None, *, prefix: str = "") -> Mapping[str, JSON]:
+        """Parts of the baseline, in a transaction of their own: should another look replace it, this one's is refused.
+
+        Raises:
+            UsageError: nothing is being looked at.
+        """
+        agent, source = self._sensed()
+        if names is not None and not names:
+            return {}
+        async with self._reading() as tx:
+            return await baselines.parts(tx, agent, source, names=names, prefix=prefix)
+
+    async def part_hashes(self) -> Mapping[str, str]:
+        """Hashes of the parts that have a past.
+
+        Raises:
+            UsageError: nothing is being looked at.
+        """
+        agent, source = self._sensed()
+        async with self._reading() as tx:
+            return await baselines.hashes(tx, agent, source)
+
+    def _sensed(self) -> tuple[str, str]:
+        if self._agent is None or not self.sensing:
+            raise UsageError("a baseline is read while its source is looked at, and only then")
+        return self._agent, self.sensing
 
     async def fact(self, subject: Asset, predicate: str) -> Fact | None:
         """What is held to be true now."""

@@ -1,157 +1,248 @@
-"""The agent: compares the catalog with what it knew, and says exactly what changed."""
+"""The agent: compares the catalog with what it knew, and says exactly what changed and whom it reaches."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import asyncio
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import timedelta
+from typing import Final
 
 import structlog
-from pydantic import BaseModel, ConfigDict, Field
 
 from agents.base import Agent
 from agents.context import Context
-from agents.schema_drift.baseline import Known, dump, parse
-from agents.schema_drift.casting import castability
-from agents.schema_drift.looking import Bounds, due, inherited, look_into
-from agents.schema_drift.telling import KINDS, tell
-from agents.structure import columns, tables
+from agents.schema_drift import evidence
+from agents.schema_drift.baseline import (
+    GONE,
+    SEEN,
+    Head,
+    OpenChange,
+    Seen,
+    beside,
+    dump,
+    gone_part,
+    parse,
+    read_seen,
+    table_part,
+)
+from agents.schema_drift.comparing import Compared, compared
+from agents.schema_drift.looking import Bounds, Look, Sketches, inherited
+from agents.schema_drift.options import SchemaDriftOptions
+from agents.schema_drift.reach import MOST_ASKED, Reach
+from agents.schema_drift.telling import KINDS, Weighed, calmed, tell
 from agents.structure.changes import Change
 from agents.structure.difference import difference, of_table
-from agents.structure.known import KnownTable, is_skipped, tables_of
-from agents.structure.tables import TablePair
+from agents.structure.known import KnownTable, Structure, structure_of
+from agents.structure.meaning import meaning
+from agents.structure.parts import TABLE
 from agents.verdicts import Sensed
-from config.errors import SwarmError
-from integrations.base import Catalog, Integration, Warehouse
+from config.assets import Asset
+from config.errors import SourceError
+from integrations.base import Catalog, Fingerprinted, Integration, Structured, Warehouse
+from memory.board.baselines import PASSING, SECRET
 from memory.records import JSON, NewObservation
 
 log = structlog.get_logger(__name__)
-_MOST_GONE = 200
-_PATIENCE = 3
-
-
-class SchemaDriftOptions(BaseModel):
-    """What can be tuned.
-
-    Attributes:
-        skip: shell patterns over `schema.table` that are not looked at: the swarm's own schemas, and what a dbt run
-            puts up for moments.
-        sketch_size: hashes kept a column; 0 keeps none, and then a table made anew is compared by names alone.
-        sketch_columns: tables with more columns are not sketched.
-        sketch_rows: tables with more rows, by the engine's estimate, are not sketched.
-        sketch_minutes: a sketch older than this is taken again.
-        tables_per_look: tables sketched in one look at most.
-        table_seconds: longest time spent on one table.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    skip: tuple[str, ...] = ("dataswarm.*", "dataswarm_scratch*.*", "*__dbt_tmp*", "*__dbt_backup*")
-    sketch_size: int = Field(default=48, ge=0, le=1000)
-    sketch_columns: int = Field(default=100, ge=0)
-    sketch_rows: int = Field(default=200_000, ge=0)
-    sketch_minutes: float = Field(default=15.0, gt=0)
-    tables_per_look: int = Field(default=10, ge=0)
-    table_seconds: float = Field(default=5.0, gt=0)
-
-    @property
-    def bounds(self) -> Bounds:
-        """How much a look may look into."""
-        return Bounds(
-            columns=self.sketch_columns,
-            rows=self.sketch_rows,
-            size=self.sketch_size,
-            looks=self.tables_per_look if self.sketch_size else 0,
-            seconds=self.table_seconds,
-            every=timedelta(minutes=self.sketch_minutes),
-        )
+ACCEPTED: Final = "drift.accepted"
+"""The fact, about what a change concerns, that it is to stay: its key, or a list of keys."""
+_MOST_GONE: Final = 200
 
 
 class SchemaDrift(Agent):
-    """Watches the structure of warehouses. It senses and tells; what a change means is for others to say."""
+    """Watches the structure of whatever has tables. It senses and tells; what to do about it is for others to say."""
 
     name = "schema-drift"
-    senses = (Warehouse,)
+    senses = (Structured,)
     every_seconds = 60.0
     publishes = KINDS
     Options = SchemaDriftOptions
 
     async def sense(self, source: Integration, baseline: JSON, context: Context) -> Sensed:
         """Compare the catalog with the baseline; the first look only makes one."""
-        assert isinstance(source, Warehouse)  # noqa: S101 - `senses` says so
+        assert isinstance(source, Structured)  # noqa: S101 - `senses` says so
+        warehouse = source if isinstance(source, Warehouse) else None
+        one = _OneLook(source, Look(warehouse, self.options.bounds, context.now), context, self.options)
+        head = parse(baseline)
+        # Before the catalog: what changes in between is then seen at the next look, never missed.
+        mark = await source.fingerprint() if isinstance(source, Fingerprinted) else ""
+        if head is not None and one.is_quiet(head, mark):
+            return await one.refreshed(head, {})
         catalog = await source.catalog()
-        seen = tables_of(catalog, self.options.skip)
-        known = parse(baseline)
-        look = _Look(source, self.options.bounds, context.now)
-        if known is None:
-            if baseline is not None:
-                log.warning("drift.baseline_taken_anew", source=source.name)
-            fresh = await look.refresh(seen)
-            return Sensed(baseline=dump(Known(0, catalog.fingerprint, fresh, invisible=catalog.invisible)))
-        hidden = {p: t for p, t in known.tables.items() if t.schema in catalog.invisible}
-        if catalog.fingerprint == known.fingerprint:
-            carried = {path: replace(known.tables.get(path, t), rows=t.rows) for path, t in seen.items()}
-            refreshed = await look.refresh(carried)
-            return Sensed(baseline=dump(replace(known, tables={**refreshed, **hidden})))
-        before = _comparable(known, catalog, seen, self.options.skip)
-        returned = _returned(known, before, seen)
-        after = await look.gather_evidence(before, seen, returned)
-        changes = difference(before, after)
-        for path, table in returned.items():
-            changes.extend(of_table(table, after[path]))
-        changes = [await look.with_castability(c, after) for c in changes]
-        told = tell(
-            source.name,
-            changes,
-            serial=known.serial,
-            tables={**after, **hidden},
-            open_=known.open,
-            planned=await context.planned_changes() if changes else (),
+        if head is not None and catalog.fingerprint == head.fingerprint and head.options == self.options.digest:
+            rows = {table.path: table.rows for table in catalog.tables}
+            return await one.refreshed(one.marked(head, mark), rows)
+        structure = await asyncio.to_thread(structure_of, catalog, self.options.skip)
+        if head is not None:
+            try:
+                return await one.compare(head, mark, catalog, structure)
+            except SourceError as error:
+                log.warning("drift.baseline_misread", source=source.name, problem=error.message)
+        if baseline is not None:
+            log.warning("drift.baseline_taken_anew", source=source.name)
+        return await one.first(mark, catalog, structure)
+
+
+class _OneLook:
+    """One look at one source."""
+
+    def __init__(self, source: Structured, look: Look, context: Context, options: SchemaDriftOptions) -> None:
+        self.source = source
+        self.look = look
+        self.context = context
+        self.options = options
+
+    def is_quiet(self, head: Head, mark: str) -> bool:
+        """Did nothing change, by the cheap fingerprint alone?"""
+        whole = timedelta(minutes=self.options.whole_minutes)
+        is_young = head.whole_at is not None and self.context.now - head.whole_at < whole
+        return bool(mark) and mark == head.mark and head.options == self.options.digest and is_young
+
+    def marked(self, head: Head, mark: str) -> Head:
+        """The head after the catalog was read; where there is no cheap fingerprint, it is read at every look."""
+        return replace(head, mark=mark, whole_at=self.context.now) if mark else head
+
+    async def first(self, mark: str, catalog: Catalog, structure: Structure) -> Sensed:
+        """Make a baseline; nothing is told."""
+        sketches = await asyncio.to_thread(_covered, Sketches(), structure, self.look.bounds)
+        await self.look.refresh(sketches, {path: t.rows for path, t in structure.tables.items()})
+        parts: dict[str, JSON | None] = await asyncio.to_thread(
+            lambda: {TABLE + path: table_part(table) for path, table in structure.tables.items()}
         )
-        settled = _settled(before, after, changes)
-        gone = {**known.gone, **{p: t for p, t in before.items() if p not in after}}
-        now_known = Known(
-            serial=known.serial + bool(told.observations),
-            fingerprint="" if any(t.postponed for t in settled.values()) else catalog.fingerprint,
-            tables={**await look.refresh(settled), **hidden},
-            gone=dict([(p, t) for p, t in gone.items() if p not in after][-_MOST_GONE:]),
-            open=told.open,
+        parts |= beside(structure)
+        old = {*await self.context.part_hashes()}
+        old |= {*await self.context.parts(prefix=PASSING), *await self.context.parts(prefix=SECRET)}
+        parts |= dict.fromkeys(name for name in old if name not in parts and name not in sketches.parts)
+        head = self._head(Head(), mark, catalog, sketches)
+        return Sensed(baseline=dump(head), parts={**parts, **sketches.parts}, note="first look")
+
+    async def refreshed(self, head: Head, rows: Mapping[str, int]) -> Sensed:
+        """Nothing changed: look into what is due. With nothing due, nothing is read and nothing written."""
+        now = self.context.now
+        if self.look.left <= 0 or head.due_at is None or (head.due_at > now and not rows):
+            return Sensed(baseline=dump(head))
+        seen = await self.context.parts(prefix=SEEN)
+        sketches = Sketches(await asyncio.to_thread(read_seen, seen))
+        await self.look.refresh(sketches, rows)
+        if sketches.parts:
+            head = replace(head, due_at=sketches.due_at(self.look.bounds, now))
+        return Sensed(baseline=dump(head), parts=sketches.parts)
+
+    async def compare(self, head: Head, mark: str, catalog: Catalog, structure: Structure) -> Sensed:
+        """Tell what changed. Raises SourceError where the baseline cannot be read."""
+        found = await compared(head, structure, self.context, self.options.skip)
+        tables = await evidence.gather(self.look, found.before.tables, found.after.tables, found.returned)
+        after = replace(found.after, tables=tables)
+        changes = await asyncio.to_thread(_changes, found, after)
+        casting = evidence.Casting(self.look.warehouse)
+        changes = [await casting.answered(change, tables) for change in changes]
+        open_ = await self._not_accepted(head.open) if changes else head.open
+        built = await self._built({change.table for change in changes} | {o.table for o in open_ if changes})
+        told = tell(
+            self.source.name,
+            await self._weighed(changes, built),
+            serial=head.serial,
+            tables={**structure.tables, **tables},
+            open_=open_,
+            planned=await self.context.planned_changes() if changes else (),
+        )
+        observations = [o for o in told.observations if o.subject.path not in built]
+        settled = _settled(found.before.tables, tables, changes)
+        gone = _gone(head, found.before.tables, settled)
+        kept = {GONE + path: gone_part(found.before.tables[path]) for path in gone if path in found.before.tables}
+        sketches = await self._sketches(structure, settled)
+        parts: dict[str, JSON | None] = {TABLE + path: None for path in found.lost}
+        parts |= await asyncio.to_thread(lambda: {TABLE + path: table_part(table) for path, table in settled.items()})
+        parts |= {GONE + path: None for path in head.gone if path not in gone} | kept | found.beside()
+        is_postponed = any(table.postponed for table in settled.values())
+        head = self._head(
+            replace(head, serial=head.serial + bool(told.observations), open=told.open, gone=tuple(gone)),
+            mark,
+            replace(catalog, fingerprint="") if is_postponed else catalog,
+            sketches,
+        )
+        return Sensed(
+            calmed(self.source.name, observations, serial=head.serial, most=self.options.storm),
+            dump(head),
+            parts={**parts, **sketches.parts},
+            note=_note(observations),
+        )
+
+    def _head(self, head: Head, mark: str, catalog: Catalog, sketches: Sketches) -> Head:
+        marked = replace(
+            self.marked(head, mark),
+            fingerprint=catalog.fingerprint,
+            options=self.options.digest,
+            due_at=sketches.due_at(self.look.bounds, self.context.now),
             invisible=catalog.invisible,
         )
-        return Sensed(await _of_sources(told.observations, context), dump(now_known))
+        return marked if catalog.fingerprint else replace(marked, mark="")
+
+    # --- what is told ----------------------------------------------------------------------------------------------
+
+    async def _weighed(self, changes: Sequence[Change], built: Collection[str]) -> list[Weighed]:
+        """Each change with what it means and reaches; of very many, the graver ones' reach is asked for."""
+        reach = Reach(self.source.name, self.context)
+        weighed = [Weighed(c, meaning(c, self.options.overrides, source=self.source.name)) for c in changes]
+        asked = [one for one in weighed if one.change.table not in built]
+        worst = {id(one) for one in sorted(asked, key=lambda one: -one.meaning.worst.rank)[:MOST_ASKED]}
+        return [replace(one, impact=await reach.of(one.change)) if id(one) in worst else one for one in weighed]
+
+    async def _built(self, paths: Iterable[str]) -> set[str]:
+        """What a pipeline builds itself: that comes and goes with every build, and its breakage is the run's."""
+        built = set()
+        for path in sorted(paths):
+            whole = Asset("warehouse", self.source.name, path)
+            if any(above.scheme != whole.scheme for above in await self.context.upstream(whole)):
+                built.add(path)
+        return built
+
+    async def _not_accepted(self, open_: Sequence[OpenChange]) -> tuple[OpenChange, ...]:
+        """Without what somebody said is to stay: nobody waits to see it undone."""
+        left = []
+        for change in open_:
+            column = change.columns[0][0] if len(change.columns) == 1 else change.column
+            fact = await self.context.fact(Asset("warehouse", self.source.name, change.table, column), ACCEPTED)
+            if fact is None or change.key not in _keys(fact.object):
+                left.append(change)
+        return tuple(left)
+
+    # --- what is known from now on -----------------------------------------------------------------------------------
+
+    async def _sketches(self, structure: Structure, settled: Mapping[str, KnownTable]) -> Sketches:
+        """What is known of the tables' content: of changed ones what was settled, of the others what was known."""
+        seen = await self.context.parts(prefix=SEEN)
+        sketches = await asyncio.to_thread(lambda: _covered(Sketches(read_seen(seen)), structure, self.look.bounds))
+        for path, table in settled.items():
+            if path not in sketches.seen or table.postponed:
+                continue
+            if table.sketched is not None:
+                sketches.put(path, table.sketched)
+            elif sketches.seen[path].at is not None or not sketches.seen[path].possible:
+                sketches.drop(path)
+                sketches.expect(path, Seen())
+        rows = {path: table.rows for path, table in structure.tables.items()}
+        await self.look.refresh(sketches, rows, [path for path, table in settled.items() if table.postponed])
+        return sketches
 
 
-async def _of_sources(observations: Sequence[NewObservation], context: Context) -> tuple[NewObservation, ...]:
-    """Without what a pipeline builds itself: that comes and goes with every build, and its breakage is the run's."""
-    wholes = {o.subject.whole for o in observations}
-    built = {w for w in wholes if any(a.scheme != w.scheme for a in await context.upstream(w))}
-    return tuple(o for o in observations if o.subject.whole not in built)
+def _covered(sketches: Sketches, structure: Structure, bounds: Bounds) -> Sketches:
+    """Expect what may be looked into from now on, and drop what may not any more."""
+    covered = {path for path, table in structure.tables.items() if bounds.covers(table)}
+    for path in [path for path in sketches.seen if path not in covered]:
+        sketches.drop(path)
+    for path in sorted(covered - sketches.seen.keys()):
+        sketches.expect(path, Seen())
+    return sketches
 
 
-def _comparable(
-    known: Known, catalog: Catalog, seen: Mapping[str, KnownTable], skip: Sequence[str]
-) -> dict[str, KnownTable]:
-    """What was known, as far as it can be compared: nothing of a schema that cannot be seen now.
-
-    A schema seen for the first time is taken as it is: its tables are not new, only visible now.
-    """
-    before = {p: t for p, t in known.tables.items() if t.schema not in catalog.invisible and not is_skipped(p, skip)}
-    first_seen = {s for s in known.invisible if not any(t.schema == s for t in known.tables.values())}
-    return before | {p: t for p, t in seen.items() if p not in before and t.schema in first_seen}
-
-
-def _returned(known: Known, before: Mapping[str, KnownTable], seen: Mapping[str, KnownTable]) -> dict[str, KnownTable]:
-    """Tables that bore a name which is taken again by another one, as they last were.
-
-    So a drop in one look and a re-creation in the next tell the same as both in one look.
-    """
-    return {
-        path: known.gone[path]
-        for path, table in seen.items()
-        if path in known.gone
-        and path not in before
-        and (table.identity is None or table.identity != known.gone[path].identity)
-    }
+def _changes(found: Compared, after: Structure) -> list[Change]:
+    before = replace(found.before, tables={**found.before.tables, **found.users})
+    changes = difference(before, replace(after, tables={**after.tables, **found.users}))
+    for path, table in found.returned.items():
+        changes.extend(of_table(table, after.tables[path]))
+    return changes
 
 
 def _settled(
@@ -172,80 +263,17 @@ def _settled(
     return settled
 
 
-class _Look:
-    """One look: how many tables it may still look into."""
+def _gone(head: Head, before: Mapping[str, KnownTable], settled: Mapping[str, KnownTable]) -> list[str]:
+    """Paths of the tables that are kept as they last were, oldest first."""
+    now = [path for path in before if path not in settled]
+    return [*(path for path in head.gone if path not in settled and path not in now), *now][-_MOST_GONE:]
 
-    def __init__(self, warehouse: Warehouse, bounds: Bounds, now: datetime) -> None:
-        self.warehouse = warehouse
-        self.bounds = bounds
-        self.now = now
-        self.left = bounds.looks
 
-    async def refresh(self, known: Mapping[str, KnownTable]) -> dict[str, KnownTable]:
-        """Take the sketches that are due, as far as the bounds allow."""
-        tables_ = dict(known)
-        for table in due([t for t in known.values() if not t.postponed], self.bounds, self.now):
-            if self.left <= 0:
-                break
-            self.left -= 1
-            if looked := await look_into(self.warehouse, table, self.bounds, self.now):
-                tables_[table.path] = looked
-        return tables_
+def _keys(accepted: JSON) -> Collection[str]:
+    return [accepted] if isinstance(accepted, str) else accepted if isinstance(accepted, list) else ()
 
-    async def gather_evidence(
-        self,
-        before: Mapping[str, KnownTable],
-        seen: Mapping[str, KnownTable],
-        returned: Mapping[str, KnownTable],
-    ) -> dict[str, KnownTable]:
-        """Look into tables of which only the content can tell what became of them.
 
-        Where it cannot be learnt just now (a lock, a slow server), the judgement on that table is put off: it stays
-        as it was known, for a few looks.
-        """
-        after = dict(seen)
-        matched = tables.settle(before, seen)
-        for table in tables.candidates(matched.dropped, matched.added):
-            after[table.path] = await self._look(table) or table
-        again = [TablePair(table, seen[path], "returned") for path, table in returned.items()]
-        for pair in (*matched.pairs, *again):
-            if not pair.before.content or not columns.candidates(pair.before, pair.after):
-                continue
-            looked = await self._look(pair.after) if self.bounds.covers(pair.after) else pair.after
-            if looked is not None:
-                after[looked.path] = looked
-            elif pair.evidence == "path" and pair.before.postponed < _PATIENCE:
-                after[pair.before.path] = replace(pair.before, postponed=pair.before.postponed + 1)
-        return after
-
-    async def _look(self, table: KnownTable) -> KnownTable | None:
-        if not self.bounds.covers(table):
-            return table
-        if self.left <= 0:
-            return None
-        self.left -= 1
-        return await look_into(self.warehouse, table, self.bounds, self.now)
-
-    async def with_castability(self, change: Change, after: Mapping[str, KnownTable]) -> Change:
-        """A retyped column with the answer to whether its values can still be read as what they were."""
-        if change.kind != "column_retyped" or change.arrives is None:
-            return change
-        path, column = change.arrives
-        table = after[path]
-        try:
-            found = await castability(
-                self.warehouse,
-                (table.schema, table.name),
-                column,
-                change.payload["before"],
-                change.payload["after"],
-            )
-        except SwarmError as error:
-            log.info("drift.castability_unknown", source=self.warehouse.name, problem=error.message)
-            found = None
-        answer = {
-            "castable": found.castable if found else None,
-            "rejected": found.rejected if found else None,
-            "rows": found.rows if found else None,
-        }
-        return replace(change, payload={**change.payload, **answer})
+def _note(observations: Sequence[NewObservation]) -> str:
+    """What a revision is about: `2 column_renamed, 1 table_added`."""
+    kinds = Counter(o.kind.removeprefix("schema.") for o in observations)
+    return ", ".join(f"{count} {kind}" for kind, count in kinds.most_common()) or "nothing to tell"

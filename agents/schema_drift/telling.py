@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import fnmatch
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from agents.schema_drift.baseline import OpenChange
+from agents.schema_drift.undoing import Turn, opened, turn, undone
 from agents.structure.changes import Change
+from agents.structure.impact import Impact, weigh
 from agents.structure.known import KnownTable
+from agents.structure.meaning import Meaning
+from agents.structure.rules import KINDS as CHANGES
 from config.assets import Asset
 from memory.records import JSON, NewObservation, PlannedChange, Severity
 
@@ -17,19 +22,26 @@ MOST_OPEN: Final = 500
 OWN_IMPORTANCE: Final = 0.1
 """Below what wakes anybody: recorded, not a finding."""
 
-_WEIGHTS: Final[Mapping[str, tuple[Severity, float]]] = {
-    "table_added": (Severity.INFO, 0.3),
-    "table_dropped": (Severity.WARNING, 0.7),
-    "table_renamed": (Severity.WARNING, 0.7),
-    "column_added": (Severity.INFO, 0.3),
-    "column_dropped": (Severity.WARNING, 0.7),
-    "column_renamed": (Severity.WARNING, 0.7),
-    "column_retyped": (Severity.WARNING, 0.7),
-    "columns_ambiguous": (Severity.WARNING, 0.8),
-    "column_altered": (Severity.INFO, 0.3),
-    "restored": (Severity.INFO, 0.5),
+RESTORED: Final = "schema.restored"
+STORM: Final = "schema.storm"
+KINDS: Final = (*(f"schema.{kind}" for kind in CHANGES), RESTORED, STORM)
+_RESTORED: Final = (Severity.INFO, 0.5)
+_STORMY: Final = 0.8
+_UNKNOWN: Final[Mapping[str, tuple[Severity, float]]] = {
+    "columns.ambiguous": (Severity.WARNING, 0.8),  # which is which, somebody has to say
+    "column.added_required": (Severity.WARNING, 0.5),  # whoever writes without naming it fails now
 }
-KINDS: Final = tuple(f"schema.{kind}" for kind in _WEIGHTS)
+"""Where nothing is known of readers, these are graver than what readers feel."""
+_NAMED: Final = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Weighed:
+    """A change, what it means, and what it reaches (None: nothing is known of who reads the source)."""
+
+    change: Change
+    meaning: Meaning
+    impact: Impact | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +54,7 @@ class Told:
 
 def tell(
     source: str,
-    changes: Sequence[Change],
+    changes: Sequence[Weighed],
     *,
     serial: int,
     tables: Mapping[str, KnownTable],
@@ -52,39 +64,44 @@ def tell(
     """Observations for the changes of one look.
 
     Args:
-        source: the warehouse's configured name.
+        source: the source's configured name.
         changes: of this look.
         serial: the baseline's; makes the same change of another day another finding.
         tables: as they are now, to see what is undone.
         open_: reported changes not undone so far.
         planned: changes announced for now, by humans or by remedies.
     """
-    back = [o for o in open_ if _holds(o, tables)]
+    turns = {id(one): found for one in changes if (found := turn(one.change)) is not None}
+    back = undone(open_, tables, list(turns.values()))
     returned = {place for o in back for place in _places(o)}
-    undoing = [c for c in changes if c.arrives in returned]
+    turned = {o.thing for o in back if o.thing}
+
+    def undoes(one: Weighed) -> bool:
+        found = turns.get(id(one))
+        return one.change.arrives in returned or (found is not None and found.thing in turned)
+
+    undoing = [one for one in changes if undoes(one)]
     observations = [
-        _restored(source, o, [c for c in undoing if c.arrives in _places(o)], serial, planned) for o in back
+        _restored(source, o, [one.change for one in undoing if _is_of(one, o, turns)], serial, planned) for o in back
     ]
     still_open = [o for o in open_ if o not in back]
-    for change in changes:
-        if change.arrives in returned:
+    for one in changes:
+        if undoes(one):
             continue
-        observations.append(_observation(source, change, serial, planned))
-        if change.needs is not None:
-            key = _key(change, serial)
-            still_open.append(OpenChange(key, f"schema.{change.kind}", change.table, change.needs))
+        observations.append(_observation(source, one, serial, planned))
+        if (waiting := opened(one.change, _key(one.change, serial))) is not None:
+            still_open.append(waiting)
     return Told(tuple(observations), tuple(still_open[-MOST_OPEN:]))
 
 
-def _holds(change: OpenChange, tables: Mapping[str, KnownTable]) -> bool:
-    table = tables.get(change.table)
-    if table is None:
-        return False
-    there = {(c.name, c.type) for c in table.columns}
-    return all(column in there for column in change.columns)
+def _is_of(one: Weighed, change: OpenChange, turns: Mapping[int, Turn]) -> bool:
+    found = turns.get(id(one))
+    return one.change.arrives in _places(change) or (found is not None and found.thing == change.thing)
 
 
 def _places(change: OpenChange) -> list[tuple[str, str]]:
+    if change.thing:
+        return []
     return [(change.table, name) for name, _ in change.columns] or [(change.table, "")]
 
 
@@ -92,14 +109,14 @@ def _key(change: Change, serial: int) -> str:
     return f"{change.name}|v{serial}"
 
 
-def _observation(source: str, change: Change, serial: int, planned: Sequence[PlannedChange]) -> NewObservation:
-    kind = f"schema.{change.kind}"
-    severity, importance = _WEIGHTS[change.kind]
-    if change.kind == "column_added" and not change.payload["nullable"] and not change.payload["default"]:
-        # Whoever writes without naming it fails now.
-        severity, importance = Severity.WARNING, 0.5
+def _observation(source: str, one: Weighed, serial: int, planned: Sequence[PlannedChange]) -> NewObservation:
+    change, kind = one.change, f"schema.{one.change.kind}"
+    severity, importance = weigh(one.meaning, one.impact)
+    if one.impact is None:
+        severity, importance = _UNKNOWN.get(one.meaning.rule, (severity, importance))
     key = _key(change, serial)
-    payload: dict[str, JSON] = {**change.payload, "change": key}
+    classed = {"readers": one.meaning.readers.value, "writers": one.meaning.writers.value, "rule": one.meaning.rule}
+    payload: dict[str, JSON] = {**change.payload, "change": key, "class": classed, "impact": _reached(one.impact)}
     subject = Asset("warehouse", source, change.table, change.column)
     subjects = [subject, *([Asset("warehouse", source, *change.arrives)] if change.arrives else [])]
     plan = _plan(subjects, [kind], planned)
@@ -109,6 +126,18 @@ def _observation(source: str, change: Change, serial: int, planned: Sequence[Pla
     return NewObservation(kind, subject, severity, payload, importance, key=key)
 
 
+def _reached(impact: Impact | None) -> JSON:
+    """What a change reaches, by names; of many the first, with how many there are."""
+    if impact is None:
+        return None
+    named = {
+        name: {"count": len(found), "names": list(found[:_NAMED])}
+        for name in ("models", "columns", "exposures", "owners")
+        for found in (getattr(impact, name),)
+    }
+    return {**named, "last_used": None if impact.last_used is None else impact.last_used.isoformat()}
+
+
 def _restored(
     source: str,
     change: OpenChange,
@@ -116,19 +145,17 @@ def _restored(
     serial: int,
     planned: Sequence[PlannedChange],
 ) -> NewObservation:
-    column = change.columns[0][0] if len(change.columns) == 1 else ""
+    column = change.columns[0][0] if len(change.columns) == 1 else change.column
     subject = Asset("warehouse", source, change.table, column)
     payload: dict[str, JSON] = {"table": change.table, "what": change.kind, "of": change.key}
     if change.columns:
         payload["columns"] = [name for name, _ in change.columns]
-    severity, importance = _WEIGHTS["restored"]
-    plan = _plan([subject], ["schema.restored", *(f"schema.{c.kind}" for c in undoing)], planned)
+    severity, importance = _RESTORED
+    plan = _plan([subject], [RESTORED, *(f"schema.{c.kind}" for c in undoing)], planned)
     if plan is not None:
         payload["explained_by"] = _explained(plan)
         importance = OWN_IMPORTANCE
-    return NewObservation(
-        "schema.restored", subject, severity, payload, importance, key=f"restored|{change.key}|v{serial}"
-    )
+    return NewObservation(RESTORED, subject, severity, payload, importance, key=f"restored|{change.key}|v{serial}")
 
 
 def _plan(subjects: Iterable[Asset], kinds: Sequence[str], planned: Sequence[PlannedChange]) -> PlannedChange | None:
@@ -142,3 +169,37 @@ def _plan(subjects: Iterable[Asset], kinds: Sequence[str], planned: Sequence[Pla
 
 def _explained(plan: PlannedChange) -> dict[str, JSON]:
     return {"planned": plan.id, "by": plan.by, "reason": plan.reason, "remediation_id": plan.remediation_id}
+
+
+# --- many at once --------------------------------------------------------------------------------------------------
+
+
+def calmed(
+    source: str, observations: Sequence[NewObservation], *, serial: int, most: int
+) -> tuple[NewObservation, ...]:
+    """The observations of a look; of a storm the worst as ever, the rest recorded in silence, and a summary of all.
+
+    Whoever diagnoses a failure finds the worst; nobody is woken ten thousand times.
+    """
+    loud = [o for o in observations if "explained_by" not in o.payload]
+    if len(loud) <= most:
+        return tuple(observations)
+    worst = {o.key for o in sorted(loud, key=lambda o: (-o.severity.rank, -o.importance))[:most]}
+    key = f"storm|v{serial}"
+    quiet = [
+        o
+        if o.key in worst or "explained_by" in o.payload
+        else replace(o, importance=OWN_IMPORTANCE, payload={**o.payload, "storm": key})
+        for o in observations
+    ]
+    tables = sorted({o.subject.path for o in loud})
+    payload: dict[str, JSON] = {
+        "changes": len(loud),
+        "told": most,
+        "kinds": dict(Counter(o.kind for o in loud).most_common()),
+        "tables": {"count": len(tables), "names": tables[:_NAMED]},
+        "change": key,
+    }
+    gravest = max((o.severity for o in loud), key=lambda severity: severity.rank)
+    summary = NewObservation(STORM, Asset("warehouse", source), gravest, payload, _STORMY, key=key)
+    return (summary, *quiet)

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import fnmatch
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+import json
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -22,6 +23,7 @@ from agents.playbook import NoOptions
 from config.assets import Asset
 from config.errors import PermanentError, SetupError, SwarmError, TransientError
 from integrations.base import Catalog, Column, ColumnProfile, Finding, Profile, Statement, Table
+from memory.board import baselines
 from memory.records import (
     JSON,
     Decision,
@@ -179,9 +181,21 @@ def planned_change(given: Mapping[str, Any], number: int) -> PlannedChange:
 
 @dataclass
 class ContextAsData:
-    """The agents' window, answering from a mapping with the keys of a case's `context`."""
+    """The agents' window, answering from a mapping with the keys of a case's `context`.
+
+    `held` are the parts of the baseline of what is sensed; `hold` takes those of a look over, as the runtime does.
+    """
 
     given: Mapping[str, Any] = field(default_factory=dict)
+    held: dict[str, JSON] = field(default_factory=dict)
+
+    def hold(self, parts: Mapping[str, JSON | None]) -> None:
+        """Replace the parts that changed, as they are once they have been JSON."""
+        for name, part in parts.items():
+            if part is None:
+                self.held.pop(name, None)
+            else:
+                self.held[name] = json.loads(json.dumps(part))
 
     @property
     def now(self) -> datetime:
@@ -256,6 +270,23 @@ class ContextAsData:
     async def downstream(self, asset: Asset) -> frozenset[Asset]:
         """Over the same."""
         return _reach(asset, self._edges())
+
+    async def is_read(self, source: Asset) -> bool:
+        """Is anything of the source upstream in the case's `lineage`?"""
+        return any((up.scheme, up.source) == (source.scheme, source.source) for up, _ in self._edges())
+
+    async def parts(self, names: Collection[str] | None = None, *, prefix: str = "") -> Mapping[str, JSON]:
+        """Of what is held."""
+        return {
+            name: part
+            for name, part in self.held.items()
+            if name.startswith(prefix) and (names is None or name in names)
+        }
+
+    async def part_hashes(self) -> Mapping[str, str]:
+        """Of what is held and has a past."""
+        lasting = {n: p for n, p in self.held.items() if not n.startswith((baselines.PASSING, baselines.SECRET))}
+        return {name: baselines.hash_of(part) for name, part in lasting.items()}
 
     async def fact(self, subject: Asset, predicate: str) -> Fact | None:
         """From `facts`: subject, predicate, object."""
@@ -423,7 +454,8 @@ def table(path: str, given: Mapping[str, Any]) -> Table:
 
 def _column(name: str, given: Mapping[str, Any], place: int, *, has_identity: bool) -> Column:
     identity = str(given.get("identity", place)) if has_identity else None
-    return Column(name, place, given["type"], given.get("nullable", True), given.get("default"), identity)
+    position = given.get("position", place)
+    return Column(name, position, given["type"], given.get("nullable", True), given.get("default"), identity)
 
 
 def _values(given: Any) -> list[str]:

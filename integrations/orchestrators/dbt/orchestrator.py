@@ -16,6 +16,7 @@ from pydantic import BaseModel
 
 from config.errors import PermanentError, SetupError, SwarmError, TransientError
 from integrations.base import Finding, LineageEdge, Project, Run, Staleness
+from integrations.lineage import Memo, ProjectLineage, manifest
 from integrations.orchestrators.dbt import invocation, presence
 from integrations.orchestrators.dbt.artefacts import to_edges, to_project, to_run, to_staleness
 from integrations.orchestrators.dbt.options import DbtOptions
@@ -51,6 +52,8 @@ class DbtOrchestrator:
         self._target = Target(name, options.artefacts(), options.target_headers)
         self._work = options.workplace(name)
         self._project: tuple[int, Project] | None = None
+        self._memo = Memo()
+        self._reading = asyncio.Lock()
         self._builds: set[asyncio.Task[Any]] = set()
 
     async def open(self) -> None:
@@ -73,13 +76,13 @@ class DbtOrchestrator:
 
     async def project(self) -> Project:
         """The project as last parsed by the team; see the protocol."""
-        manifest = required(await self._target.read(MANIFEST), self.name, MANIFEST, "so the project is not known")
-        if self._project is None or self._project[0] != id(manifest):
+        found = required(await self._target.read(MANIFEST), self.name, MANIFEST, "so the project is not known")
+        if self._project is None or self._project[0] != id(found):
             try:
-                parsed = await asyncio.to_thread(to_project, manifest, self.options.warehouse)
+                parsed = await asyncio.to_thread(to_project, found, self.options.warehouse)
             except _SHAPE_ERRORS as error:
                 raise wrong_shape(self.name, MANIFEST, error) from error
-            self._project = (id(manifest), parsed)
+            self._project = (id(found), parsed)
         return self._project[1]
 
     async def last_run(self) -> Run | None:
@@ -98,6 +101,18 @@ class DbtOrchestrator:
     async def edges(self) -> Sequence[LineageEdge]:
         """Lineage between relations and nodes, tests and exposures included."""
         return to_edges(await self.project(), self.name)
+
+    async def columns(
+        self, tables: Mapping[str, Sequence[str]] | None = None, memo: Memo | None = None
+    ) -> ProjectLineage:
+        """Which columns are made from which, read from the compiled SQL; again only of what changed since.
+
+        `tables`: columns of sources and seeds, by `schema.table`; `memo`: in place of this source's own. Raises
+        SourceError where the manifest is broken, or is none.
+        """
+        found = required(await self._target.read(MANIFEST), self.name, MANIFEST, "so its lineage is not known")
+        async with self._reading:  # a memo is not for several threads
+            return await asyncio.to_thread(manifest, found, tables=tables, memo=memo or self._memo)
 
     async def is_running(self) -> bool:
         """Is the team's run in flight, by its marker or by the command that knows?"""
@@ -200,17 +215,15 @@ class DbtOrchestrator:
                 f"dbt {self.name}: there is no scratch target to try things in",
                 hint="add a target with a schema of its own to the profile and set scratch_target",
             )
-        manifest = await self._target.read(MANIFEST)
+        parsed = await self._target.read(MANIFEST)
         if scratch:
-            required(manifest, self.name, MANIFEST, "so a scratch build cannot read the rest from production")
+            required(parsed, self.name, MANIFEST, "so a scratch build cannot read the rest from production")
         await self.open()
         own = self._work / _slug(label, scratch=scratch)
         env = invocation.environment(self.options.env)
         command = [
             *invocation.command_of(self.options.executable, env, self.name),
-            *self._arguments(
-                selectors(select, manifest, is_complete=directory is None), checkout, own, scratch=scratch
-            ),
+            *self._arguments(selectors(select, parsed, is_complete=directory is None), checkout, own, scratch=scratch),
         ]
 
         async def prepare() -> None:
@@ -241,8 +254,8 @@ class DbtOrchestrator:
             raise PermanentError(
                 f"dbt {self.name}: nothing matched {', '.join(select)}", hint="were they renamed or disabled?"
             )
-        if scratch and manifest is not None:
-            await self._check_apart(mine, manifest, run)
+        if scratch and parsed is not None:
+            await self._check_apart(mine, parsed, run)
         return run
 
     def _arguments(self, select: Sequence[str], checkout: Path, own: Path, *, scratch: bool) -> list[str]:

@@ -23,6 +23,7 @@ from integrations.warehouses.postgres.options import PostgresOptions
 from integrations.warehouses.postgres.sessions import Sessions
 
 _CHUNK = 5_000
+_MANY = 500
 _ATTEMPTS = 3
 _CONTRADICTIONS = (psycopg.errors.InternalError_, psycopg.errors.UndefinedTable, psycopg.errors.UndefinedObject)
 
@@ -73,6 +74,8 @@ async def _read(connection: AsyncConnection[DictRow], options: PostgresOptions) 
         cursor = connection.cursor(row_factory=tuple_row)
         await cursor.execute(query, (visible,))
         await _take_all(cursor, take)
+        if query is queries.RELATIONS and len(rows.relations) > _MANY:
+            await connection.execute(queries.FOR_MANY)
     return rows, await read_definitions(connection, visible, is_looked_at=rows.relations.__contains__)
 
 

@@ -28,6 +28,12 @@ select c.oid::bigint, n.nspname, c.relname, c.relkind::text, c.reltuples::bigint
  where c.relnamespace = any(%s::oid[]) and c.relkind in ('r', 'p', 'v', 'm', 'f') and not c.relispartition
 """
 
+# Of a server's own tables there are seldom statistics: it takes many relations for a few and looks each one up.
+FOR_MANY = """
+select pg_catalog.set_config('enable_nestloop', 'off', true), pg_catalog.set_config('work_mem', '64MB', true),
+       pg_catalog.set_config('jit', 'off', true)
+"""
+
 # Grants on single columns are rare, so they are taken apart where they are met.
 COLUMNS = """
 select a.attrelid::bigint, a.attnum, a.attname, pg_catalog.format_type(a.atttypid, a.atttypmod), not a.attnotnull,

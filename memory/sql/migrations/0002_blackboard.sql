@@ -255,6 +255,16 @@ CREATE TABLE dataswarm.lineage (
 );
 CREATE INDEX lineage_upstream ON dataswarm.lineage (upstream);
 CREATE INDEX lineage_downstream ON dataswarm.lineage (downstream);
+-- Between which two wholes edges of columns are known: there a walk from a column goes by them alone.
+CREATE INDEX lineage_columns ON dataswarm.lineage (split_part(upstream, '#', 1), split_part(downstream, '#', 1))
+    WHERE kind LIKE 'column%';
+
+-- What each source told last, as a hash: telling the same again touches no edge.
+CREATE TABLE dataswarm.lineage_told (
+    source text PRIMARY KEY,
+    hash   text NOT NULL,
+    at     timestamptz NOT NULL
+);
 
 CREATE TABLE dataswarm.baselines (
     agent   text NOT NULL,
@@ -265,6 +275,49 @@ CREATE TABLE dataswarm.baselines (
     PRIMARY KEY (agent, source)
 );
 
+-- The parts of a baseline with the revisions they were valid from (inclusive) to (exclusive; NULL: still). A part
+-- without a past is replaced where it stands. What is confidential is sealed; then no hash of it is kept.
+CREATE TABLE dataswarm.baseline_parts (
+    agent       text NOT NULL,
+    source      text NOT NULL,
+    part        text COLLATE "C" NOT NULL,
+    revision    integer NOT NULL,
+    until       integer,
+    has_past    boolean NOT NULL,
+    sensitivity smallint NOT NULL CHECK (sensitivity BETWEEN 0 AND 2),
+    hash        text,
+    value       jsonb NOT NULL,
+    PRIMARY KEY (agent, source, part, revision),
+    CHECK (until > revision),
+    CHECK (sensitivity < 2 OR (value ? 'sealed' AND hash IS NULL))
+);
+CREATE INDEX baseline_parts_now ON dataswarm.baseline_parts (agent, source, part) WHERE until IS NULL;
+CREATE INDEX baseline_parts_past ON dataswarm.baseline_parts (agent, source, until) WHERE until IS NOT NULL;
+
+-- The versions of a baseline at which parts with a past changed; those a human named are kept for ever.
+CREATE TABLE dataswarm.baseline_revisions (
+    agent    text NOT NULL,
+    source   text NOT NULL,
+    revision integer NOT NULL,
+    at       timestamptz NOT NULL,
+    changed  integer NOT NULL,
+    note     text NOT NULL,
+    PRIMARY KEY (agent, source, revision)
+);
+CREATE INDEX baseline_revisions_age ON dataswarm.baseline_revisions (at);
+
+CREATE TABLE dataswarm.baseline_names (
+    agent    text NOT NULL,
+    source   text NOT NULL,
+    name     text NOT NULL,
+    revision integer NOT NULL,
+    by       text NOT NULL,
+    at       timestamptz NOT NULL,
+    PRIMARY KEY (agent, source, name),
+    FOREIGN KEY (agent, source, revision) REFERENCES dataswarm.baseline_revisions (agent, source, revision)
+);
+CREATE INDEX baseline_names_revision ON dataswarm.baseline_names (agent, source, revision);
+
 INSERT INTO dataswarm.partitioned (parent, retention_days) VALUES ('observations', 90), ('decisions', 180);
 SELECT dataswarm.make_partitions(parent, (statement_timestamp() AT TIME ZONE 'UTC')::date - 1, 3)
 FROM dataswarm.partitioned WHERE parent IN ('observations', 'decisions');
@@ -274,16 +327,17 @@ FROM dataswarm.partitioned WHERE parent IN ('observations', 'decisions');
 -- The first wall: what each role may do at all. Nothing here may be deleted but what is a mere derivative.
 GRANT SELECT, INSERT ON
     dataswarm.observations, dataswarm.decisions, dataswarm.supersessions, dataswarm.incident_members,
-    dataswarm.incident_transitions, dataswarm.kill_switch, dataswarm.planned_changes
+    dataswarm.incident_transitions, dataswarm.kill_switch, dataswarm.planned_changes, dataswarm.baseline_names
     TO dataswarm_public, dataswarm_internal, dataswarm_confidential;
 GRANT SELECT, INSERT, UPDATE ON
     dataswarm.incidents, dataswarm.incident_totals, dataswarm.remediations, dataswarm.approvals,
-    dataswarm.escalations, dataswarm.silences, dataswarm.baselines
+    dataswarm.escalations, dataswarm.silences, dataswarm.baselines, dataswarm.lineage_told
     TO dataswarm_public, dataswarm_internal, dataswarm_confidential;
-GRANT SELECT, INSERT, UPDATE, DELETE ON dataswarm.caps, dataswarm.lineage
+GRANT SELECT, INSERT, UPDATE, DELETE ON
+    dataswarm.caps, dataswarm.lineage, dataswarm.baseline_parts, dataswarm.baseline_revisions
     TO dataswarm_public, dataswarm_internal, dataswarm_confidential;
 GRANT USAGE ON SEQUENCE dataswarm.observation_ids, dataswarm.decision_ids
     TO dataswarm_public, dataswarm_internal, dataswarm_confidential;
 
 -- The second wall: row-level security.
-SELECT dataswarm.wall(noun) FROM unnest(ARRAY['observations', 'decisions']) AS noun;
+SELECT dataswarm.wall(noun) FROM unnest(ARRAY['observations', 'decisions', 'baseline_parts']) AS noun;

@@ -6,7 +6,7 @@ intends effects in dictionaries that outlive it, so a test can cut a task short 
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
@@ -145,6 +145,18 @@ class Board:
     async def downstream(self, asset: Asset) -> frozenset[Asset]:
         """Through the edges."""
         return self._reach(asset, down=True)
+
+    async def is_read(self, source: Asset) -> bool:
+        """Through the edges."""
+        return any((up.scheme, up.source) == (source.scheme, source.source) for up, _ in self.edges)
+
+    async def parts(self, names: Collection[str] | None = None, *, prefix: str = "") -> Mapping[str, JSON]:
+        """None: nothing is sensed here."""
+        return {}
+
+    async def part_hashes(self) -> Mapping[str, str]:
+        """None."""
+        return {}
 
     async def fact(self, subject: Asset, predicate: str) -> Fact | None:
         """What was put there."""

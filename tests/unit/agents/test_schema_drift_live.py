@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import psycopg
@@ -37,6 +37,7 @@ class Watched:
     warehouse: PostgresWarehouse
     agent: SchemaDrift
     baseline: JSON = None
+    held: dict[str, JSON] = field(default_factory=dict)
 
     def run(self, sql: str) -> None:
         """Change the database."""
@@ -45,8 +46,10 @@ class Watched:
 
     async def look(self, context: Mapping[str, Any] | None = None) -> Sequence[NewObservation]:
         """Look, and remember."""
-        sensed = await self.agent.sense(self.warehouse, self.baseline, ContextAsData(context or {}))
+        window = ContextAsData(context or {}, self.held)
+        sensed = await self.agent.sense(self.warehouse, self.baseline, window)
         self.baseline = sensed.baseline
+        window.hold(sensed.parts)
         return sensed.observations
 
     async def told(self) -> list[tuple[str, str, dict[str, Any]]]:

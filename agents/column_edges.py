@@ -1,0 +1,142 @@
+"""Lineage of columns as the blackboard keeps it: edges between columns, and the doubts there are.
+
+What is not certain is left out on purpose. Memory takes the edge of the whole table where none of columns is known
+between two, so that a reader in doubt counts as reading all of it, and none is missed.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Final, Protocol, TypeAlias, runtime_checkable
+
+from config.assets import Asset
+from integrations.base import Node, Project
+from integrations.lineage import ROWS, Lineage, ProjectLineage, Source, Target
+from memory.board.lineage import MADE, USE
+from memory.records import JSON, Edge
+
+COLUMNS: Final = "lineage.columns"
+"""The fact, about a relation, of what is known of its columns' lineage."""
+_MOST: Final = 50
+_Pair: TypeAlias = tuple[Asset, Asset]
+
+
+@runtime_checkable
+class ColumnLineage(Protocol):
+    """A pipeline that knows which columns are made from which."""
+
+    async def columns(self) -> ProjectLineage:
+        """As of now; parts are named by the ids of its nodes."""
+
+
+def edges(lineage: ProjectLineage, project: Project, kind: str = "", name: str = "") -> list[Edge]:
+    """Edges of columns, each pair once: between relations, and from and to the code that reads and makes them.
+
+    - kind, name: of the pipeline the nodes belong to; without, the parts are views, which are code and relation.
+    """
+    told = _Told(project.warehouse)
+    for part, one in lineage.parts.items():
+        if one.unresolved:
+            continue
+        is_node = part in project.nodes
+        told.add(one, Asset(kind, name, part) if is_node else Asset("warehouse", project.warehouse, part))
+    for node in project.nodes.values():
+        for column in (*_tested(node, project), *_inlined(node, project, lineage)):
+            told.code[column, Asset(kind, name, node.id)] = USE
+    return list(told)
+
+
+@dataclass(slots=True)
+class _Told:
+    """The edges so far: how columns move others, and which code names or makes them."""
+
+    warehouse: str
+    hows: dict[_Pair, set[str]] = field(default_factory=lambda: defaultdict(set))
+    code: dict[_Pair, str] = field(default_factory=dict)
+
+    def __iter__(self) -> Iterator[Edge]:
+        yield from (Edge(up, down, how) for (up, down), how in self.code.items() if (up, down) not in self.hows)
+        yield from (Edge(up, down, f"column:{'+'.join(sorted(hows))}") for (up, down), hows in self.hows.items())
+
+    def add(self, part: Lineage, code: Asset) -> None:
+        """One part. Of tables that it hands on with a star nothing is said: all their columns are read."""
+        handed_on = {table for statement in part.statements for table in statement.passes}
+        targets = {target: self._made(target, code) for target in {edge.target for edge in part.edges}}
+        wholes = {down.whole for down in targets.values()}
+        moving: set[Source] = set()
+        for source, target, how in part.edges:
+            up, down = self._asset(*source), targets[target]
+            if source.column == ROWS or source.table in handed_on or up.whole in wholes:
+                continue  # the last: an incremental model reads itself
+            moving.add(source)
+            self.hows[up, down].add(how)
+            self.code[up, code] = USE
+        for used in part.uses:
+            up = self._asset(*used)
+            if used.column == ROWS or used.table in handed_on or up.whole in wholes:
+                continue
+            self.code[up, code] = USE
+            if used not in moving:  # it moves nothing, but without it nothing is made
+                for whole in wholes:
+                    if whole.scheme == "warehouse":
+                        self.hows[up, whole].add("rows")
+        if not handed_on:
+            self.code.update(((code, down), MADE) for down in targets.values() if down.part and down.whole != code)
+
+    def _asset(self, path: str, column: str) -> Asset:
+        return Asset("warehouse", self.warehouse, path, column)
+
+    def _made(self, target: Target, code: Asset) -> Asset:
+        """What an edge leads to; an exposure makes nothing but itself."""
+        return code.column(target.column) if target.relation == code.path else self._asset(*target)
+
+
+def _tested(node: Node, project: Project) -> Iterator[Asset]:
+    """The column a test is written on."""
+    if node.kind != "test" or not node.column or not node.depends_on:
+        return
+    tested = project.nodes.get(node.depends_on[0])
+    if tested is not None and tested.relation:
+        yield Asset("warehouse", project.warehouse, tested.relation, node.column)
+
+
+def _inlined(node: Node, project: Project, lineage: ProjectLineage) -> Iterator[Asset]:
+    """What an ephemeral model reads, as far as those tell whose SQL it became a part of; nothing where one does not."""
+    if node.kind != "model" or node.relation:
+        return
+    below = [project.nodes[name] for name in project.downstream(node.id)]
+    parts = [lineage.parts.get(n.id) for n in below if n.kind in ("model", "snapshot") and n.relation]
+    read = {project.nodes[name].relation for name in project.upstream(node.id) if name in project.nodes}
+    for part in parts:
+        if part is None or part.unresolved or any(statement.passes for statement in part.statements):
+            return
+    for part in parts:
+        if part is not None:
+            named = (used for used in part.uses if used.column != ROWS and used.table in read)
+            yield from (Asset("warehouse", project.warehouse, *used) for used in named)
+
+
+def facts(lineage: ProjectLineage, project: Project) -> list[tuple[Asset, str, JSON]]:
+    """For each relation that a part makes: its columns, those it is made from, and what is in doubt."""
+    told: list[tuple[Asset, str, JSON]] = []
+    for part, one in lineage.parts.items():
+        node = project.nodes.get(part)
+        relation = node.relation if node is not None else part
+        if relation:
+            told.append((Asset("warehouse", project.warehouse, relation), COLUMNS, _told(part, one)))
+    return told
+
+
+def _told(part: str, lineage: Lineage) -> JSON:
+    columns = lineage.statements[-1].columns if lineage.statements else ()
+    named = {*lineage.uses, *(edge.source for edge in lineage.edges)}
+    uses = sorted(f"{used.table}#{used.column}" for used in named if used.column != ROWS)
+    return {
+        "by": part,
+        "columns": list(columns),
+        "uses": uses,
+        "doubts": [f"{doubt.where}: {doubt.why}" for doubt in lineage.unresolved[:_MOST]],
+        "in_doubt": len(lineage.unresolved),
+    }
