@@ -26,8 +26,8 @@ from memory.records import (
 class Happening:
     """An event with the row it points to (None where retention has dropped it).
 
-    `record` is an Observation, Decision, Incident, Remediation, Approval, Escalation, Task, or for `timer.due` the
-    payload the timer was set with.
+    `record` is an Observation, Decision, Incident, Remediation, Approval, Escalation, Task, Learning, or for
+    `timer.due` the payload the timer was set with.
     """
 
     event: Event
@@ -107,8 +107,11 @@ class Context(Protocol):
     async def success_rate(self, playbook: str, cause: str) -> tuple[int, int]:
         """How often a remedy worked for a cause class: successes, tries."""
 
-    async def remedies(self, cause: str) -> Sequence[Remedy]:
-        """Playbooks enabled here that treat a cause class, best first (success rate, then rank)."""
+    async def remedies(self, cause: str, *, about: Asset | None = None) -> Sequence[Remedy]:
+        """Playbooks enabled here that treat a cause class, best first (success rate, then rank).
+
+        `about` is what is to be remedied: what was tried on the same asset counts double.
+        """
 
     async def setting(self, name: str) -> JSON:
         """A policy figure agents go by: `soak_cycles`, `soak_minutes`, `breaker_after`, `demo`."""

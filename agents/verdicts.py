@@ -172,7 +172,10 @@ class Wait:
 
 @dataclass(frozen=True, slots=True)
 class Learn:
-    """Remember what worked or failed."""
+    """Remember what worked or failed; `signal` is success, failure, pattern or recommendation.
+
+    With `to`, the named agents are told of it by an event `learning.<signal>`, which reaches those that watch it.
+    """
 
     signal: str
     playbook: str
@@ -180,6 +183,7 @@ class Learn:
     subject: Asset
     text: str
     circumstances: Payload = field(default_factory=dict)
+    to: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

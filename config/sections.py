@@ -85,12 +85,27 @@ class TokenSettings(Section):
     role: Literal["viewer", "operator"] = "viewer"
 
 
+class PullRequestSettings(Section):
+    """Merged pull requests that announce changes: `POST /hooks/pull-request`. Without a secret none is believed.
+
+    Attributes:
+        secret: the webhook's secret at GitHub, the secret token at GitLab.
+        label: only requests that bear it announce anything.
+        hours: how long what they name is expected after the merge.
+    """
+
+    secret: SecretStr | None = None
+    label: Annotated[str, Field(min_length=1)] = "schema-change"
+    hours: Annotated[float, Field(gt=0, le=168)] = 24.0
+
+
 class HttpSettings(Section):
     """The door for console, API and metrics. Without tokens only requests from the machine itself are served."""
 
     host: Annotated[str, Field(min_length=1)] = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65535)] = 8321
     tokens: tuple[TokenSettings, ...] = ()
+    pull_requests: PullRequestSettings = PullRequestSettings()
 
     @field_validator("tokens")
     @classmethod

@@ -16,22 +16,26 @@ from fastapi import APIRouter, Depends, FastAPI, Header, Path, Query, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response, StreamingResponse
 from fastapi.staticfiles import StaticFiles
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
 
 from config.errors import SwarmError
 from config.settings import Settings
-from dataswarm import console, operations, views
+from dataswarm import console, memory_routes, operations, views
 from dataswarm.auth import Caller
+from dataswarm.drifting import announcing, pull_requests
+from dataswarm.drifting.announcing import Announcement
 from dataswarm.gate import SOURCE_HEADER, Gate, MissingError, problem, refusal
 from dataswarm.metrics import Metrics
 from dataswarm.tailing import Tail
+from memory import clock
 from memory.board import incidents, remediations
 from memory.bus.listener import Listener
 from memory.connection.database import Database
 
 log = structlog.get_logger(__name__)
 Json = dict[str, Any]
+HOOK = "/hooks/pull-request"
 
 
 @dataclass(slots=True)
@@ -81,6 +85,15 @@ class Muting(Deed):
     seconds: float
 
 
+class Planning(Deed):
+    """An asset or pattern, over which kinds of observations, from when (now) and for how many seconds."""
+
+    pattern: str = Field(min_length=1, max_length=1000)
+    seconds: float
+    kind: str = Field(default="*", min_length=1, max_length=200)
+    starts_at: AwareDatetime | None = None
+
+
 class Switching(Deed):
     """On or off."""
 
@@ -115,6 +128,7 @@ def create(app_state: Doors) -> FastAPI:
     app.state.doors = app_state
     app.state.tail = Tail(app_state.database, app_state.listener, app_state.stopping, app_state.source)
     app.include_router(router)
+    app.include_router(memory_routes.router)
     app.include_router(console.router)
     app.mount("/static", StaticFiles(directory=console.STATIC), name="static")
     app.add_middleware(Gate, settings=app_state.settings)
@@ -240,6 +254,26 @@ async def silence(doors: Open, who: Who, deed: Muting) -> Json:
     """Mute assets for a while."""
     by = _name(who, deed, "silence", pattern=deed.pattern)
     return _done(doors, await operations.silence(doors.database, deed.pattern, deed.seconds, deed.reason, by=by))
+
+
+@router.post("/api/planned-changes")
+async def plan_change(doors: Open, who: Who, deed: Planning) -> Json:
+    """Announce a change; the same one again changes nothing."""
+    by = _name(who, deed, "plan_change", pattern=deed.pattern)
+    planned = Announcement(deed.pattern, deed.kind, deed.starts_at, deed.seconds, reason=deed.reason, by=by)
+    now = await clock.now(doors.database)
+    [done] = await announcing.announce(doors.database, [planned], by=by, now=now)
+    return _done(doors, done)
+
+
+@router.post(HOOK, include_in_schema=False)
+async def pull_request(doors: Open, request: Request) -> Json:
+    """A merged pull request announces what its description names; its signature says who sent it."""
+    now = await clock.now(doors.database)
+    settings, body = doors.settings(), await request.body()
+    done = await pull_requests.receive(doors.database, settings, request.headers, body, now=now)
+    log.info("hook.taken", announced=len(done["announced"]), passed_over=len(done["passed_over"]), why=done["why"])
+    return _done(doors, done)
 
 
 @router.post("/api/kill-switch")

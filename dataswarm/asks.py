@@ -29,11 +29,52 @@ LATELY = 5
 
 
 async def offers(database: Database, *, agent: str | None = None, words: str = "") -> Json:
-    """What can be asked for. Keys: capabilities, note (why there are none, else empty)."""
+    """What can be asked for.
+
+    Keys: capabilities, note (why there are none, else empty), switched_off (agents that offer nothing because somebody
+    switched them off: agent, by, at, reason).
+    """
     async with database.transaction(durable=False) as tx:
         found = await capabilities.browse(tx, agent=agent, words=words)
         note = "" if found else await _none(tx, agent, words)
-    return {"capabilities": [plain(offer) for offer in found], "note": note}
+        off = [one for one in await switched_off(tx) if agent in (None, one["agent"])]
+    return {"capabilities": [plain(offer) for offer in found], "note": note, "switched_off": off}
+
+
+async def switched_off(tx: Transaction) -> list[Json]:
+    """The agents that are switched off for all replicas, with who did it, when and why."""
+    names, last = await presence.switched_off(tx), await presence.last_switches(tx)
+    return [
+        {"agent": name, "by": said.by, "at": plain(said.at), "reason": said.reason}
+        if (said := last.get(name)) is not None and not said.enabled
+        else {"agent": name, "by": "", "at": None, "reason": ""}
+        for name in sorted(names)
+    ]
+
+
+async def switch(database: Database, name: str, *, on: bool, reason: str, by: str) -> Json:
+    """Switch an agent off or on for all replicas. Every process hears of it at once, and within seconds all the same.
+
+    What it is doing at that moment is finished; nothing is begun, and what it is asked or told waits.
+
+    Keys: agent, enabled, is_changed (False: it was so already), by, at, reason (of who switched it last).
+
+    Raises:
+        UsageError: no agent is called so, or no reason is given.
+    """
+    if not reason.strip():
+        raise UsageError(f"say why {name} is switched {'on' if on else 'off'}", hint='add --reason "…": it is kept')
+    async with database.transaction() as tx:
+        done = await presence.enable(tx, name, enabled=on, by=by, reason=reason.strip())
+        last = done or (await presence.last_switches(tx)).get(name)
+    return {
+        "agent": name,
+        "enabled": on,
+        "is_changed": done is not None,
+        "by": last.by if last else "",
+        "at": plain(last.at) if last else None,
+        "reason": last.reason if last else "",
+    }
 
 
 async def _none(tx: Transaction, agent: str | None, words: str) -> str:
@@ -57,7 +98,8 @@ async def agent(database: Database, name: str) -> Json:
     """One agent.
 
     Keys: agent, enabled, is_up, process (where it is, empty where nowhere), beat_at, lag, performs (kinds of tasks),
-    capabilities (each with an `example` of asking for it), asked (the last tasks of those kinds).
+    capabilities (each with an `example` of asking for it), asked (the last tasks of those kinds), switches (who
+    switched it off or on for all replicas, when and why, the last first).
 
     Raises:
         UsageError: no agent is called so.
@@ -71,6 +113,7 @@ async def agent(database: Database, name: str) -> Json:
         found = await capabilities.browse(tx, agent=name)
         performs = [kind.kind for kind in await kinds.all(tx) if kind.agent == name]
         lines = [line for offer in found for line in await _asked(tx, name, offer.name)]
+        switches = await presence.switches(tx, name, limit=LATELY)
     here, now = known[name], await clock.now(database)
     is_up = here.lease_until is not None and here.lease_until > now
     return {
@@ -83,6 +126,7 @@ async def agent(database: Database, name: str) -> Json:
         "performs": sorted(performs),
         "capabilities": [{**plain(offer), "example": example(offer)} for offer in found],
         "asked": [plain(line) for line in sorted(lines, key=lambda line: -line.id)[:LATELY]],
+        "switches": [plain(one) for one in switches],
     }
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import Any
@@ -14,6 +14,7 @@ from config.errors import UsageError
 from dataswarm.commands.shared import Desk
 from dataswarm.sealing import vault_for
 from dataswarm.views import Json, plain
+from memory.access import AccessLog
 from memory.beliefs import branches, knowledge, rehearsals
 from memory.beliefs.branches import Conflict, Difference, Rule, Side
 from memory.connection.database import Transaction
@@ -72,17 +73,33 @@ async def rewrapped(desk: Desk) -> int:
         return await envelopes.rewrap(tx)
 
 
+async def noted(desk: Desk, by: str, verb: str, noun: str, ref: str, query: str = "") -> None:
+    """Write down that somebody read something."""
+    log = AccessLog(desk.database)
+    log.note(by, verb, noun, ref, query)
+    await log.flush()
+
+
+async def _shown(desk: Desk, by: str, facts: Iterable[Fact | None], query: str) -> None:
+    """Write down which facts somebody was shown, and what they asked for."""
+    log = AccessLog(desk.database)
+    log.believed(by, (fact for fact in facts if fact is not None), query)
+    await log.flush()
+
+
 async def fact(
-    desk: Desk, subject: str, predicate: str, *, at: datetime | None, branch: str, confidential: bool
+    desk: Desk, subject: str, predicate: str, *, at: datetime | None, branch: str, confidential: bool, by: str
 ) -> Json:
     """What is held, with its history; a UsageError that names what is meant where nothing is."""
     asset = Asset.parse(subject)
     async with reading(desk, confidential=confidential) as tx:
         held = await knowledge.fact(tx, asset, predicate, branch=branch, at=at)
-        if held is not None:
-            past = await knowledge.history(tx, asset, predicate, branch=branch)
-            return {**plain(held), "branch": branch, "history": [plain(one) for one in past]}
-        known = [f"{f.predicate} of {f.subject}" for f in await knowledge.facts(tx, subject=asset, limit=MOST)]
+        past = [] if held is None else await knowledge.history(tx, asset, predicate, branch=branch)
+        around = await knowledge.facts(tx, subject=asset, limit=MOST) if held is None else []
+    if held is not None:
+        await _shown(desk, by, [held, *past], f"fact on {branch}" + (f" at {at.isoformat()}" if at else ""))
+        return {**plain(held), "branch": branch, "history": [plain(one) for one in past]}
+    known = [f"{f.predicate} of {f.subject}" for f in around]
     meant = nearest(f"{predicate} of {asset}", known)
     then = f" on {at:%Y-%m-%d %H:%M}" if at else ""
     raise UsageError(
@@ -91,10 +108,12 @@ async def fact(
     )
 
 
-async def history(desk: Desk, subject: str, predicate: str, *, branch: str, confidential: bool) -> list[Json]:
+async def history(desk: Desk, subject: str, predicate: str, *, branch: str, confidential: bool, by: str) -> list[Json]:
     """Every version on a branch."""
     async with reading(desk, confidential=confidential) as tx:
-        return [plain(f) for f in await knowledge.history(tx, Asset.parse(subject), predicate, branch=branch)]
+        found = await knowledge.history(tx, Asset.parse(subject), predicate, branch=branch)
+    await _shown(desk, by, found, f"history on {branch}")
+    return [plain(one) for one in found]
 
 
 async def hold(
@@ -174,10 +193,12 @@ async def drop(desk: Desk, name: str) -> Json:
         return _json(await branches.drop(tx, name))
 
 
-async def diff(desk: Desk, before: str, after: str, *, confidential: bool) -> list[Json]:
+async def diff(desk: Desk, before: str, after: str, *, confidential: bool, by: str) -> list[Json]:
     """What differs between two points."""
     async with reading(desk, confidential=confidential) as tx:
-        return [_difference(one) for one in await branches.diff(tx, before, after)]
+        found = await branches.diff(tx, before, after)
+    await _shown(desk, by, (side for one in found for side in (one.before, one.after)), f"diff {before} {after}")
+    return [_difference(one) for one in found]
 
 
 async def merge(

@@ -17,6 +17,8 @@ from dataswarm.views import source_of
 SOURCE_HEADER = "X-Dataswarm-Source"
 OPEN_TO_ALL = frozenset({"/healthz", "/readyz"})  # probes carry no token; the answers say yes or no, nothing else
 LARGEST_BODY = 64 * 1024
+SIGNED = frozenset({"/hooks/pull-request"})  # proven by a signature over the body, which the route itself checks
+LARGEST_SIGNED = 1024 * 1024
 # Everything comes from here and nothing inline runs: text out of data that slipped through would still do nothing.
 _POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
@@ -114,6 +116,12 @@ class Gate:
         headers: dict[str, str] = {}
         for name, value in Headers(scope=scope).items():
             headers.setdefault(name, value)
+        if scope["path"] in SIGNED and scope["method"] == "POST":
+            try:
+                _check_size(headers, LARGEST_SIGNED)
+            except TooLargeError as error:
+                return refusal(error, source)
+            return None
         peer: Any = scope.get("client")
         try:
             caller = admit(settings.http.tokens, peer[0] if peer else None, headers)
@@ -126,9 +134,10 @@ class Gate:
         return None
 
 
-def _check_size(headers: dict[str, str]) -> None:
+def _check_size(headers: dict[str, str], largest: int = LARGEST_BODY) -> None:
     length = headers.get("content-length", "")
-    if not length.isdecimal() or int(length) > LARGEST_BODY:
+    if not length.isdecimal() or int(length) > largest:
         raise TooLargeError(
-            "the body's length is not given, or over 64 KiB", hint="send Content-Length; no request here is that long"
+            f"the body's length is not given, or over {largest // 1024} KiB",
+            hint="send Content-Length; no request here is that long",
         )

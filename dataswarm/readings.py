@@ -29,6 +29,7 @@ MEANINGS: Mapping[str, str] = {
     "dataswarm_incident_resolve_seconds": "From the fault to the first clean measurement.",
     "dataswarm_remediations_total": "Remedies by playbook and outcome: verified, undone, failed, refused.",
     "dataswarm_rework_total": "Incidents reopened, and second remedies.",
+    "dataswarm_rework_ratio": "Rework of all incidents opened, ever; none opened, no sample.",
     "dataswarm_escalations_total": "Incidents handed to a human, by reason.",
     "dataswarm_escalation_ratio": "Escalated of all incidents opened in the window; none, no sample.",
     "dataswarm_tasks": "Tasks that are not finished, and dead letters (state failed).",
@@ -89,6 +90,7 @@ async def read(database: Database) -> Readings:
     states = Families("gauge")
     for sample in counted.gauges:
         states.add(sample.name, sample.labels, sample.value)
+    _rework(states, counted)
     _tasks(states, depth)
     wanted = {name for replica in replicas for name in replica.agents}
     for agent in agents:
@@ -105,6 +107,15 @@ async def read(database: Database) -> Readings:
     states.add("dataswarm_kill_switch_on", {}, switch is not None)
     totals = _totals(counted, [agent.agent for agent in agents])
     return Readings(totals, states.all(), tuple(database_health.troubles))
+
+
+def _rework(states: Families, counted: Measures) -> None:
+    """How often an incident had to be worked on again, over all of them; both figures are totals of all replicas."""
+    totals: dict[str, float] = {}
+    for total in counted.counters:
+        totals[total.name] = totals.get(total.name, 0.0) + total.value
+    if opened := totals.get("dataswarm_incidents_opened_total"):
+        states.add("dataswarm_rework_ratio", {"window": "all"}, totals.get("dataswarm_rework_total", 0.0) / opened)
 
 
 def _health(states: Families, found: Health) -> None:

@@ -30,8 +30,6 @@ from memory.board import incidents, remediations
 from memory.connection.database import Database, Transaction
 from memory.records import Sensitivity
 
-MOST = 100_000
-
 
 async def replay(
     database: Database,
@@ -183,9 +181,8 @@ async def listed(database: Database, *, branch: str | None = None, agent: str | 
 async def shown(database: Database, number: int) -> Json:
     """One rehearsal, with what was said in it. UsageError where there is none of this number."""
     async with database.transaction(durable=False) as tx:
-        said = await rehearsals.verdicts(tx, number)
-        [one] = [kept for kept in await rehearsals.list_(tx, limit=MOST) if kept.id == number]
-        return {**plain(one), "verdicts": [plain(verdict) for verdict in said]}
+        kept = await rehearsals.get(tx, number)
+        return {**plain(kept), "verdicts": [plain(said) for said in await rehearsals.verdicts(tx, number)]}
 
 
 async def compared(database: Database, number: int, other: int | None = None) -> Json:

@@ -22,7 +22,7 @@ from memory.board.incidents import FailedTask
 from memory.connection.database import Database, Transaction
 from memory.measures import WINDOWS
 from memory.members import presence
-from memory.members.presence import Process
+from memory.members.presence import Process, Switch
 from memory.queue import effects, tasks
 from memory.records import (
     Approval,
@@ -78,10 +78,11 @@ async def status(database: Database, settings: Settings | None = None) -> Json:
         found = await incidents.list_(tx, open_only=True, limit=MOST)
         running = await presence.processes(tx)
         applied = await remediations.list_(tx, states=[RemediationState.APPLIED, RemediationState.VERIFIED], limit=MOST)
+        last = await presence.last_switches(tx)
         return {
             "source": source_of(settings),
             "at": now.isoformat(),
-            "agents": [_agent(agent, now) for agent in await presence.all(tx)],
+            "agents": [_agent(agent, now, last.get(agent.agent)) for agent in await presence.all(tx)],
             "processes": _processes(running),
             "tasks": [plain(row) for row in await tasks.depth(tx)],
             "incidents": [_line(incident) for incident in found],
@@ -148,13 +149,15 @@ async def observation(database: Database, id: int) -> Json | None:  # noqa: A002
         return None if found is None else plain(found)
 
 
-def _agent(agent: Presence, now: datetime) -> Json:
+def _agent(agent: Presence, now: datetime, last: Switch | None) -> Json:
+    """Where it is, how far behind, and, where it is switched off for all replicas, by whom, when and why."""
     age = None if agent.beat_at is None else max(0.0, (now - agent.beat_at).total_seconds())
     is_up = agent.enabled and agent.lease_until is not None and agent.lease_until > now
     return {
         "agent": agent.agent,
         "is_up": is_up,
         "enabled": agent.enabled,
+        "switched_off": None if agent.enabled or last is None else plain(last),
         "holder": plain(agent.holder),
         "host": agent.host,
         "process": agent.process,

@@ -73,7 +73,7 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class Constraint:
-    """A key or check: `kind` is primary_key, unique, foreign_key, check or exclusion; `definition` the engine's own text."""
+    """A key or check: `kind` is primary_key, unique, foreign_key, check or exclusion; `definition` its own text."""
 
     name: str
     kind: str

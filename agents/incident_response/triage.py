@@ -115,7 +115,9 @@ class Triage:
 
     async def _left(self, incident: Incident, diagnosis: Decision, draft: Draft) -> Sequence[Remedy]:
         tried = await self._tried(incident, diagnosis, draft)
-        return [r for r in await draft.context.remedies(diagnosis.cause) if r.name not in tried]
+        return [
+            r for r in await draft.context.remedies(diagnosis.cause, about=diagnosis.subject) if r.name not in tried
+        ]
 
     async def _remedy(self, incident: Incident, diagnosis: Decision, draft: Draft) -> None:
         runs = await draft.remediations(incident)

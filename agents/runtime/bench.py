@@ -17,6 +17,7 @@ from config.assets import Asset
 from config.errors import PermanentError, PolicyError, SwarmError
 from config.settings import Settings
 from integrations.base import Integration
+from memory.access import AccessLog
 from memory.beliefs.cache import FactCache
 from memory.board import controls, incidents, ledger, remediations, standing
 from memory.connection.database import Database
@@ -46,7 +47,7 @@ class Surroundings:
     """What all tasks of an agent share: open sources, playbooks, the model's door, the settings as they are now.
 
     `facts` is the process's cache of facts; None reads each from the database. `agent` is whose surroundings these are;
-    None sees the private observations of all.
+    None sees the private observations of all. `accesses` is where what it is shown is noted; None notes nothing.
     """
 
     database: Database
@@ -57,6 +58,7 @@ class Surroundings:
     clearance: Sensitivity = Sensitivity.INTERNAL
     facts: FactCache | None = None
     agent: str | None = None
+    accesses: AccessLog | None = None
 
     def window(self, now: datetime) -> Window:
         """The agent's read-only window for one batch or task that begins `now`, by the server's time."""
@@ -68,6 +70,7 @@ class Surroundings:
             now=now,
             facts=self.facts,
             agent=self.agent,
+            accesses=self.accesses,
         )
 
 

@@ -230,11 +230,17 @@ class Consideration:
         """What concerns the agent, with the rows."""
         pipelines = self._pipelines()
         async with self.around.database.transaction(clearance=self.around.clearance) as tx:
-            return [
+            found = [
                 Happening(event, await row_of(tx, event))
                 for event in events
                 if await concerns(tx, self.agent, event, pipelines)
             ]
+        if (accesses := self.around.accesses) is not None:
+            for happening in found:
+                if happening.record is not None:
+                    told = happening.event
+                    accesses.read(self.agent.name, told.reference.noun, [told.reference.id], told.topic)
+        return found
 
     def _pipelines(self) -> frozenset[str]:
         """The sources it looks after here; upstream scope means upstream of them."""

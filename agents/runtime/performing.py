@@ -52,12 +52,14 @@ class Workshop:
     """The workers of one process.
 
     Attributes:
+        working: those of the agents for which tasks are taken on; what runs is finished for the others too.
         workers: how many tasks run at once.
         deliver: hands a `notify` task to its channel.
         worker_id: who we are, as leases say.
     """
 
     agents: Callable[[], Mapping[str, Agent]]
+    working: Callable[[], Mapping[str, Agent]]
     around: Callable[[str], Surroundings]
     outgoing: Callable[[], Outgoing]
     deliver: Deliver
@@ -127,7 +129,7 @@ class Workshop:
         self.worker.lose(task_id)
 
     def _performs(self) -> Mapping[str, Perform]:
-        return dict.fromkeys([*self.agents(), NOTIFIER], self._perform)
+        return dict.fromkeys([*self.working(), NOTIFIER], self._perform)
 
     async def _perform(self, task: Task) -> Finished:
         around = self.around(task.agent)

@@ -37,7 +37,6 @@ from memory.connection.database import Database, Transaction
 from memory.records import Decision, Event, Fact, Observation, Reference, Sensitivity
 
 MOST = 10_000
-LOOKED_AT = 10_000  # the newest rows among which those of the time are sought
 PAGE = 1000
 AS_OF_NOW = (
     "incidents, facts, lineage, silences and planned changes",
@@ -113,17 +112,19 @@ class _StillWindow(Window):
         """Observations of before the batch, newest first; at most 500."""
         begin = None if since is None else self._now - since
         found = await ledger.observations(
-            self._tx, kinds=kinds, subjects=subjects, since=begin, limit=LOOKED_AT, **self._private()
+            self._tx, kinds=kinds, subjects=subjects, since=begin, until=self._now, limit=SHOWN, **self._private()
         )
-        return self._seen("observation", [o for o in found if o.at <= self._now][:SHOWN])
+        return self._seen("observation", found)
 
     async def decisions(
         self, *, kind: str | None = None, incident_id: int | None = None, since: timedelta | None = None
     ) -> Sequence[Decision]:
         """Decisions of before the batch that nothing superseded, newest first; at most 500."""
         begin = None if since is None else self._now - since
-        found = await ledger.decisions(self._tx, kind=kind, incident_id=incident_id, since=begin, limit=LOOKED_AT)
-        return self._seen("decision", [d for d in found if d.at <= self._now][:SHOWN])
+        found = await ledger.decisions(
+            self._tx, kind=kind, incident_id=incident_id, since=begin, until=self._now, limit=SHOWN
+        )
+        return self._seen("decision", found)
 
     async def fact(self, subject: Asset, predicate: str) -> Fact | None:
         """What the branch holds to be true."""

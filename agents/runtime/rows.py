@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
+from memory.beliefs import learnings
 from memory.board import approvals, escalations, incidents, ledger, remediations
 from memory.connection.database import Transaction
 from memory.queue import tasks, timers
@@ -24,6 +25,7 @@ _READERS: Mapping[str, Callable[[Transaction, int], Awaitable[Any]]] = {
     "approval": approvals.get,
     "escalation": escalations.get,
     "task": tasks.get,
+    "learning": learnings.learning,
     "timer": _wish,
 }
 

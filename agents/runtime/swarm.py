@@ -23,6 +23,7 @@ from agents.runtime.writing import Outgoing
 from config.errors import PermanentError, SwarmError, TransientError
 from config.settings import Settings
 from integrations.base import Channel, Integration, Message
+from memory.access import AccessLog
 from memory.beliefs.cache import FactCache
 from memory.bus import HINT, Listener
 from memory.bus.feed import Feed
@@ -35,6 +36,7 @@ from memory.queue.heartbeat import Heartbeat
 from memory.records import Sensitivity, Task
 
 log = structlog.get_logger(__name__)
+SWITCH_SECONDS = 2.0  # how late a process is that heard of no switch
 CLEARANCES = {
     "public": Sensitivity.PUBLIC,
     "internal": Sensitivity.INTERNAL,
@@ -81,12 +83,20 @@ class Swarm:
         self.listener = Listener(database.listen_url)
         self.feed = Feed(database)
         self.facts = FactCache(database, self.listener, seconds=settings.memory.cache_seconds)
+        self.accesses = AccessLog(database)
+        self.switched_off: frozenset[str] = frozenset()
         self.ticks = Ticks(database, lambda: self.settings)
         self.considerations: dict[str, Consideration] = {}
         self.heartbeat: Heartbeat | None = None
         self.workshop: Workshop | None = None
         self._loops: dict[str, tuple[asyncio.Task[None], asyncio.Event]] = {}
         self._started = asyncio.Event()
+        self._shaping = asyncio.Lock()
+
+    @property
+    def working(self) -> dict[str, Agent]:
+        """The agents enabled here that nobody switched off for all replicas."""
+        return {name: agent for name, agent in self.agents.items() if name not in self.switched_off}
 
     def around(self, agent: str) -> Surroundings:
         """What tasks and batches of one agent work in."""
@@ -100,6 +110,7 @@ class Swarm:
             clearance=CLEARANCES[tuned.clearance] if tuned else Sensitivity.INTERNAL,
             facts=self.facts,
             agent=agent,
+            accesses=self.accesses,
         )
 
     def outgoing(self) -> Outgoing:
@@ -114,6 +125,7 @@ class Swarm:
         self.listener.call(HINT, self.feed.hint)
         await self.listener.start()
         self.facts.start()
+        self.accesses.start()
         heartbeat = self.heartbeat = Heartbeat(
             self.database.listen_url,
             self.process,
@@ -124,6 +136,7 @@ class Swarm:
         heartbeat.start(asyncio.get_running_loop())
         self.workshop = Workshop(
             agents=lambda: self.agents,
+            working=lambda: self.working,
             around=self.around,
             outgoing=self.outgoing,
             deliver=self.deliver,
@@ -136,15 +149,19 @@ class Swarm:
         )
         await self._beat()
         self.ticks.start()
+        await self._look_at_switches()
         await self._reshape()
         upkeep = Upkeep(self.database, lambda: self.settings, beat=self._beat)
         keeping = asyncio.create_task(upkeep.run(stop), name="upkeep")
+        switching = asyncio.create_task(self._follow_switches(), name="switches")
         log.info("swarm.up", agents=sorted(self.agents), sources=sorted(self.sources))
         self._started.set()
         try:
             await self.workshop.run(stop, runtime.drain_seconds)
         finally:
             await self.ticks.stop()
+            switching.cancel()
+            await asyncio.gather(switching, return_exceptions=True)
             for _, told in self._loops.values():
                 told.set()
             loops = [loop for loop, _ in self._loops.values()]
@@ -152,6 +169,7 @@ class Swarm:
             await asyncio.gather(*loops, keeping, return_exceptions=True)
             await self.feed.close()
             await self.facts.close()
+            await self.accesses.close()
             await asyncio.to_thread(heartbeat.stop)
             with suppress(SwarmError):
                 async with self.database.transaction() as tx:
@@ -219,18 +237,44 @@ class Swarm:
         async with self.database.transaction() as tx:
             await kinds.declare(tx, wanted)
 
+    async def _follow_switches(self) -> None:
+        """Take up what was switched for all replicas: at once by its hint, within seconds should that be lost."""
+        wake = self.listener.subscribe(presence.HINT)
+        try:
+            while True:
+                await wake.wait(min(SWITCH_SECONDS, self.settings.runtime.poll_seconds))
+                try:
+                    if await self._look_at_switches():
+                        await self._reshape()
+                except SwarmError as error:
+                    log.warning("switches.not_read", problem=error.message)
+        finally:
+            self.listener.unsubscribe(wake)
+
+    async def _look_at_switches(self) -> bool:
+        """Read who is switched off; is that otherwise than before?"""
+        async with self.database.transaction(durable=False) as tx:
+            found = await presence.switched_off(tx)
+        before, self.switched_off = self.switched_off, found
+        return before != found
+
     async def _reshape(self) -> None:
+        async with self._shaping:  # a changed file and a switch may come at one time
+            await self._shape()
+
+    async def _shape(self) -> None:
         await self._declare()
-        for name in [n for n in self._loops if self.considerations[n].agent is not self.agents.get(n)]:
+        working = self.working
+        for name in [n for n in self._loops if self.considerations[n].agent is not working.get(n)]:
             loop, told = self._loops.pop(name)
             told.set()
             await loop
             self.feed.unsubscribe(self.considerations.pop(name).wake)
             log.info("agent.off", agent=name)
-        for name, agent in self.agents.items():
+        for name, agent in working.items():
             if name not in self._loops:
                 await self._enlist(name, agent)
-        self.ticks.arrange(self.agents, self.sources)
+        self.ticks.arrange(working, self.sources)
         for consideration in self.considerations.values():
             consideration.outgoing = self.outgoing()
 

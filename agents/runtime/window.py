@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -13,7 +13,8 @@ from agents.playbook import Playbook
 from config.assets import Asset
 from config.errors import UsageError
 from config.settings import Settings
-from memory.beliefs import knowledge
+from memory.access import AccessLog
+from memory.beliefs import knowledge, learnings
 from memory.beliefs.cache import FactCache
 from memory.board import baselines, controls, escalations, incidents, ledger, lineage, remediations
 from memory.connection.database import Database, Transaction
@@ -31,6 +32,7 @@ from memory.records import (
 )
 
 MOST = 500
+NAMED = 3  # subjects a line of the access log names
 Row = TypeVar("Row", Observation, Decision)
 
 
@@ -49,7 +51,8 @@ class Window:
 
     With `facts`, the process's cache, a fact may be as old as that says; who may read what is confidential goes to
     the database for each. With `agent`, the private observations of others are not shown. `sensing` names the source
-    that is looked at; only then there is a baseline to read parts of.
+    that is looked at; only then there is a baseline to read parts of. With `accesses`, what the agent was shown is
+    noted there, and what it asked for: rows and facts; lineage, silences and figures of policy are nobody's.
     """
 
     def __init__(
@@ -62,7 +65,9 @@ class Window:
         now: datetime,
         facts: FactCache | None = None,
         agent: str | None = None,
+        accesses: AccessLog | None = None,
     ) -> None:
+        self._accesses = accesses if agent is not None else None
         self._database = database
         self._clearance = clearance
         self._settings = settings
@@ -86,9 +91,15 @@ class Window:
     def _private(self) -> Private:
         return {"reader": self._agent, "threshold": self._settings().memory.shared_importance}
 
-    def _seen(self, noun: str, found: Sequence[Row]) -> Sequence[Row]:
-        self._consulted(noun, [row.id for row in found])
+    def _seen(self, noun: str, found: Sequence[Row], asked: str = "") -> Sequence[Row]:
+        ids = [row.id for row in found]
+        self._consulted(noun, ids)
+        self._noted(noun, ids, asked)
         return found
+
+    def _noted(self, noun: str, ids: Iterable[int], asked: str = "") -> None:
+        if self._accesses is not None:
+            self._accesses.read(self._agent or "", noun, ids, asked)
 
     def _consulted(self, noun: str, ids: Sequence[int]) -> None:
         self.consulted.update(dict.fromkeys(Reference(noun, i) for i in ids))
@@ -106,7 +117,7 @@ class Window:
             found = await ledger.observations(
                 tx, kinds=kinds, subjects=subjects, since=begin, limit=MOST, **self._private()
             )
-        return self._seen("observation", found)
+        return self._seen("observation", found, f"observations {' '.join(kinds)}{_about(subjects)}")
 
     async def decisions(
         self, *, kind: str | None = None, incident_id: int | None = None, since: timedelta | None = None
@@ -120,19 +131,26 @@ class Window:
                 since=None if since is None else self._now - since,
                 limit=MOST,
             )
-        return self._seen("decision", found)
+        about = f" of incident {incident_id}" if incident_id is not None else ""
+        return self._seen("decision", found, f"decisions {kind or '*'}{about}")
 
     async def incident(self, key: int | str) -> Incident | None:
         """By id, or the open one with that fingerprint."""
         async with self._reading() as tx:
             if isinstance(key, int):
-                return await incidents.get(tx, key)
-            return await incidents.by_fingerprint(tx, key)
+                found = await incidents.get(tx, key)
+            else:
+                found = await incidents.by_fingerprint(tx, key)
+        if found is not None:
+            self._noted("incident", [found.id])
+        return found
 
     async def open_incidents(self) -> Sequence[Incident]:
         """All that are still somebody's business."""
         async with self._reading() as tx:
-            return await incidents.list_(tx, open_only=True, limit=MOST)
+            found = await incidents.list_(tx, open_only=True, limit=MOST)
+        self._noted("incident", [incident.id for incident in found], "open incidents")
+        return found
 
     async def members(self, incident_id: int) -> Sequence[Reference]:
         """What belongs to an incident."""
@@ -142,12 +160,16 @@ class Window:
     async def remediations(self, incident_id: int) -> Sequence[Remediation]:
         """Runs of playbooks on an incident, oldest first."""
         async with self._reading() as tx:
-            return await remediations.of_incident(tx, incident_id)
+            found = await remediations.of_incident(tx, incident_id)
+        self._noted("remediation", [remedy.id for remedy in found], f"remediations of incident {incident_id}")
+        return found
 
     async def escalations(self, incident_id: int) -> Sequence[Escalation]:
         """Hand-overs of an incident, oldest first."""
         async with self._reading() as tx:
-            return await escalations.escalations(tx, incident_id)
+            found = await escalations.escalations(tx, incident_id)
+        self._noted("escalation", [escalation.id for escalation in found], f"escalations of incident {incident_id}")
+        return found
 
     async def upstream(self, asset: Asset) -> frozenset[Asset]:
         """Everything the asset is made from."""
@@ -194,9 +216,13 @@ class Window:
     async def fact(self, subject: Asset, predicate: str) -> Fact | None:
         """What is held to be true now."""
         if self._facts is not None:
-            return await self._facts.fact(subject, predicate, clearance=self._clearance)
-        async with self._reading() as tx:
-            return await knowledge.fact(tx, subject, predicate)
+            found = await self._facts.fact(subject, predicate, clearance=self._clearance)
+        else:
+            async with self._reading() as tx:
+                found = await knowledge.fact(tx, subject, predicate)
+        if found is not None and self._accesses is not None:
+            self._accesses.believed(self._agent or "", [found])
+        return found
 
     async def planned_changes(self) -> Sequence[PlannedChange]:
         """Changes announced for now."""
@@ -213,17 +239,20 @@ class Window:
         async with self._reading() as tx:
             return await knowledge.success_rate(tx, playbook, cause)
 
-    async def remedies(self, cause: str) -> Sequence[Remedy]:
+    async def remedies(self, cause: str, *, about: Asset | None = None) -> Sequence[Remedy]:
         """Enabled playbooks for a cause, best first.
 
         The order is by the rule of succession (successes + 1) / (tries + 2), so that one lucky run does not beat a
-        long record; the declared rank decides among equals.
+        long record; what was tried on the same asset tells as much as twice elsewhere. The declared rank decides among
+        equals.
         """
         cards = [Remedy(p.name, p.rank) for p in self._playbooks().values() if cause in p.causes]
         async with self._reading() as tx:
-            known = [(c, await knowledge.success_rate(tx, c.name, cause)) for c in cards]
-        rated = [replace(card, successes=won, tries=tries) for card, (won, tries) in known]
-        return sorted(rated, key=lambda c: (-(c.successes + 1) / (c.tries + 2), c.rank, c.name))
+            rates = await learnings.rates(tx, cause, playbooks=[card.name for card in cards], subject=about)
+        unknown = learnings.Rate("", 0, 0, 0, 0)
+        rated = [(card, rates.get(card.name, unknown)) for card in cards]
+        ordered = sorted(rated, key=lambda pair: (-pair[1].estimate, pair[0].rank, pair[0].name))
+        return [replace(card, successes=rate.successes, tries=rate.tries) for card, rate in ordered]
 
     async def setting(self, name: str) -> JSON:
         """A policy figure agents go by."""
@@ -236,3 +265,11 @@ class Window:
             "environment": settings.runtime.environment,
         }
         return figures[name]
+
+
+def _about(subjects: Sequence[Asset] | None) -> str:
+    """A few of the assets that were asked about, and how many more."""
+    if subjects is None:
+        return ""
+    more = f" and {len(subjects) - NAMED} more" if len(subjects) > NAMED else ""
+    return f" about {', '.join(map(str, subjects[:NAMED]))}{more}"

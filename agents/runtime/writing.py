@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import singledispatchmethod
+from typing import Any
 
 import structlog
 
@@ -28,7 +29,7 @@ from agents.verdicts import (
 )
 from config.assets import Asset
 from config.errors import ConflictError, PermanentError
-from memory.beliefs import knowledge
+from memory.beliefs import knowledge, learnings
 from memory.board import approvals, escalations, incidents, ledger, remediations
 from memory.connection.database import Transaction
 from memory.measuring import counters
@@ -281,16 +282,18 @@ class Writing:
 
     @_one.register
     async def _(self, v: Learn) -> None:
-        await knowledge.learn(
-            self.tx,
-            self.agent,
-            signal=v.signal,
-            playbook=v.playbook,
-            cause=v.cause,
-            subject=v.subject,
-            text=v.text,
-            circumstances=v.circumstances,
-        )
+        said: Mapping[str, Any] = {
+            "signal": v.signal,
+            "playbook": v.playbook,
+            "cause": v.cause,
+            "subject": v.subject,
+            "text": v.text,
+            "circumstances": v.circumstances,
+        }
+        if v.to:
+            await learnings.share(self.tx, self.agent, to=v.to, **said)
+        else:
+            await knowledge.learn(self.tx, self.agent, **said)
 
     @_one.register
     async def _(self, v: Ignore) -> None:

@@ -10,6 +10,7 @@ def register(app: typer.Typer) -> None:
     from dataswarm.commands import (  # noqa: PLC0415 - the package would import itself
         answering,
         asking,
+        drifting,
         examining,
         founding,
         hearing,
@@ -33,6 +34,7 @@ def register(app: typer.Typer) -> None:
         restraining,
         examining,
         lineaging,
+        drifting,
         remembering,
         keeping,
         asking,

@@ -8,19 +8,21 @@ from typing import Annotated, Any
 
 import typer
 
+from dataswarm.commands import switching
 from dataswarm.commands.lengths import seconds
-from dataswarm.commands.shared import AsJson, By, ConfigFile, Desk, at_desk, command, group, whoever
-from dataswarm.rendering import Page, answer, moment
+from dataswarm.commands.shared import AsJson, By, ConfigFile, Desk, command, group, tell, whoever
+from dataswarm.rendering import Page, moment
 
 Name = Annotated[str, typer.Argument(metavar="AGENT", help="Whom.")]
 
 
 def add(app: typer.Typer) -> None:
     """Hang the commands into the program."""
-    agents = group(app, "agents", "What agents can be asked to do, and asking for it.")
+    agents = group(app, "agents", "What agents can be asked to do, asking for it, and switching them off and on.")
     _add_list(agents)
     _add_show(agents)
     _add_ask(agents)
+    switching.add_to(agents)
 
 
 def _add_list(agents: typer.Typer) -> None:
@@ -43,9 +45,9 @@ def _add_list(agents: typer.Typer) -> None:
         from dataswarm import asks  # noqa: PLC0415 - see the package
 
         async def work(desk: Desk) -> dict[str, Any]:
-            return {"source": desk.source, **await asks.offers(desk.database, agent=agent, words=" ".join(words or ()))}
+            return await asks.offers(desk.database, agent=agent, words=" ".join(words or ()))
 
-        def show(page: Page) -> None:
+        def show(page: Page, found: dict[str, Any]) -> None:
             if not found["capabilities"]:
                 page.line(found["note"])
             rows = [
@@ -61,9 +63,12 @@ def _add_list(agents: typer.Typer) -> None:
                 for o in found["capabilities"]
             ]
             page.table(("agent", "name", "needs", "cost", "autonomy", "up", "what it does"), rows)
+            if found["switched_off"]:
+                page.title("Switched off for all replicas (`dataswarm agents enable NAME --reason …`)")
+                off = [(one["agent"], one["by"], moment(one["at"]), one["reason"]) for one in found["switched_off"]]
+                page.table(("agent", "by", "at", "why"), off)
 
-        found = at_desk(config, work)
-        answer(found, as_json=as_json, show=show)
+        tell(config, work, as_json=as_json, show=show)
 
 
 def _needs(described: dict[str, Any]) -> list[str]:
@@ -82,10 +87,9 @@ def _add_show(agents: typer.Typer) -> None:
         from dataswarm import asks  # noqa: PLC0415 - see the package
 
         async def work(desk: Desk) -> dict[str, Any]:
-            return {"source": desk.source, **await asks.agent(desk.database, agent)}
+            return await asks.agent(desk.database, agent)
 
-        found = at_desk(config, work)
-        answer(found, as_json=as_json, show=lambda page: _show_agent(page, found))
+        tell(config, work, as_json=as_json, show=_show_agent)
 
 
 def _show_agent(page: Page, found: dict[str, Any]) -> None:
@@ -94,7 +98,9 @@ def _show_agent(page: Page, found: dict[str, Any]) -> None:
         f"it is {found['process']} now" if found["is_up"] else "no process is this agent now; what it is asked waits"
     )
     if not found["enabled"]:
-        page.line("it is switched off: it is not asked, and does nothing", style="yellow")
+        last = found["switches"][0] if found["switches"] else None
+        who = "" if last is None else f" since {moment(last['at'])}, by {last['by']}: {last['reason']}"
+        page.line(f"it is switched off{who}; it is not asked, and does nothing", style="yellow")
     page.line(f"performs: {', '.join(found['performs']) or 'nothing'}")
     if not found["capabilities"]:
         page.line("it offers nothing to ask for")
@@ -111,6 +117,10 @@ def _show_agent(page: Page, found: dict[str, Any]) -> None:
         page.title("Asked lately")
         rows = [(t["id"], t["kind"], t["state"], moment(t["created_at"]), t["error"]) for t in found["asked"]]
         page.table(("task", "what", "state", "at", "last error"), rows)
+    if found["switches"]:
+        page.title("Switched for all replicas")
+        turned = [(moment(s["at"]), "on" if s["enabled"] else "off", s["by"], s["reason"]) for s in found["switches"]]
+        page.table(("at", "turned", "by", "why"), turned)
 
 
 def _fields(described: dict[str, Any]) -> list[tuple[Any, ...]]:
@@ -180,14 +190,12 @@ def _add_ask(agents: typer.Typer) -> None:
         async def work(desk: Desk) -> dict[str, Any]:
             made = await asks.ask(desk.database, agent, name, wanted, about=about, key=key, by=whoever(by))
             if not wait:
-                return {"source": desk.source, **made}
+                return made
             if not made["is_up"] and sys.stderr.isatty():
                 typer.echo(f"no process is {agent} now; it waits until `dataswarm up` runs one", err=True)
-            done = await asks.outcome(desk.database, made["task"], patience)
-            return {"source": desk.source, **made, **done}
+            return {**made, **await asks.outcome(desk.database, made["task"], patience)}
 
-        found = at_desk(config, work)
-        answer(found, as_json=as_json, show=lambda page: _show_asked(page, agent, found))
+        found = tell(config, work, as_json=as_json, show=lambda page, found: _show_asked(page, agent, found))
         if wait and found["state"] != "succeeded":
             raise typer.Exit(1)
 

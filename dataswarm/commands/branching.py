@@ -9,11 +9,10 @@ from typing import Annotated, Any
 import typer
 
 from dataswarm.commands import rehearsing
-from dataswarm.commands.shared import AsJson, By, ConfigFile, Desk, at_desk, command, group, whoever
-from dataswarm.rendering import Page, answer, moment
+from dataswarm.commands.shared import AsJson, By, Cleared, ConfigFile, Desk, command, group, tell, whoever
+from dataswarm.rendering import Page, moment
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The branch.")]
-Cleared = Annotated[bool, typer.Option("--confidential", help="Confidential facts too; needs their key.")]
 
 
 class MergeRule(enum.StrEnum):
@@ -45,9 +44,9 @@ def _add_list(branch: typer.Typer) -> None:
         from dataswarm import beliefs  # noqa: PLC0415 - see the package
 
         async def work(desk: Desk) -> dict[str, Any]:
-            return {"source": desk.source, **await beliefs.branch_list(desk)}
+            return await beliefs.branch_list(desk)
 
-        def show(page: Page) -> None:
+        def show(page: Page, found: dict[str, Any]) -> None:
             rows = [(b["name"], b["state"], b["parent"], b["by"], moment(b["at"])) for b in found["branches"]]
             page.table(("branch", "state", "from", "by", "since"), rows)
             if found["snapshots"]:
@@ -62,8 +61,7 @@ def _add_list(branch: typer.Typer) -> None:
                 ]
                 page.table(("number", "branch", "agent", "from", "to"), runs)
 
-        found = at_desk(config, work)
-        answer(found, as_json=as_json, show=show)
+        tell(config, work, as_json=as_json, show=show)
 
 
 def _add_fork(branch: typer.Typer) -> None:
@@ -87,9 +85,9 @@ def _add_fork(branch: typer.Typer) -> None:
         from dataswarm import beliefs  # noqa: PLC0415 - see the package
 
         async def work(desk: Desk) -> dict[str, Any]:
-            return {"source": desk.source, **await beliefs.fork(desk, name, parent=parent, at=at, by=whoever(by))}
+            return await beliefs.fork(desk, name, parent=parent, at=at, by=whoever(by))
 
-        answer(at_desk(config, work), as_json=as_json, show=lambda page: page.line(f"{name} grows from {parent}"))
+        tell(config, work, as_json=as_json, show=lambda page, _: page.line(f"{name} grows from {parent}"))
 
 
 def _add_snapshot(branch: typer.Typer) -> None:
@@ -105,9 +103,9 @@ def _add_snapshot(branch: typer.Typer) -> None:
         from dataswarm import beliefs  # noqa: PLC0415 - see the package
 
         async def work(desk: Desk) -> dict[str, Any]:
-            return {"source": desk.source, **await beliefs.snapshot(desk, name, branch=of, by=whoever(by))}
+            return await beliefs.snapshot(desk, name, branch=of, by=whoever(by))
 
-        answer(at_desk(config, work), as_json=as_json, show=lambda page: page.line(f"{of}@{name}"))
+        tell(config, work, as_json=as_json, show=lambda page, _: page.line(f"{of}@{name}"))
 
 
 def _add_diff(branch: typer.Typer) -> None:
@@ -125,19 +123,16 @@ def _add_diff(branch: typer.Typer) -> None:
         from dataswarm import beliefs  # noqa: PLC0415 - see the package
 
         async def work(desk: Desk) -> dict[str, Any]:
-            return {
-                "source": desk.source,
-                "differences": await beliefs.diff(desk, before, after, confidential=confidential),
-            }
+            found = await beliefs.diff(desk, before, after, confidential=confidential, by=whoever(""))
+            return {"differences": found}
 
-        def show(page: Page) -> None:
+        def show(page: Page, found: dict[str, Any]) -> None:
             if not found["differences"]:
                 page.line("nothing differs")
             rows = [(d["predicate"], d["subject"], _says(d["before"]), _says(d["after"])) for d in found["differences"]]
             page.table(("what", "of", before, after), rows)
 
-        found = at_desk(config, work)
-        answer(found, as_json=as_json, show=show)
+        tell(config, work, as_json=as_json, show=show)
 
 
 def _says(fact: dict[str, Any] | None) -> str:
@@ -170,7 +165,7 @@ def _add_merge(branch: typer.Typer) -> None:
         from dataswarm import beliefs  # noqa: PLC0415 - see the package
 
         async def work(desk: Desk) -> dict[str, Any]:
-            done = await beliefs.merge(
+            return await beliefs.merge(
                 desk,
                 name,
                 into=into,
@@ -180,9 +175,8 @@ def _add_merge(branch: typer.Typer) -> None:
                 confidential=confidential,
                 by=whoever(by),
             )
-            return {"source": desk.source, **done}
 
-        def show(page: Page) -> None:
+        def show(page: Page, found: dict[str, Any]) -> None:
             if found["is_done"]:
                 page.line(f"{name} is merged: {len(found['written'])} facts written")
                 return
@@ -192,8 +186,7 @@ def _add_merge(branch: typer.Typer) -> None:
             rows = [(c["fact"], _says(c["base"]), _says(c["ours"]), _says(c["theirs"])) for c in found["conflicts"]]
             page.table(("fact", "was", "ours", "theirs"), rows)
 
-        found = at_desk(config, work)
-        answer(found, as_json=as_json, show=show)
+        found = tell(config, work, as_json=as_json, show=show)
         if not found["is_done"]:
             raise typer.Exit(1)
 
@@ -205,9 +198,9 @@ def _add_drop(branch: typer.Typer) -> None:
         from dataswarm import beliefs  # noqa: PLC0415 - see the package
 
         async def work(desk: Desk) -> dict[str, Any]:
-            return {"source": desk.source, **await beliefs.drop(desk, name)}
+            return await beliefs.drop(desk, name)
 
-        answer(at_desk(config, work), as_json=as_json, show=lambda page: page.line(f"{name} is dropped"))
+        tell(config, work, as_json=as_json, show=lambda page, _: page.line(f"{name} is dropped"))
 
 
 def _add_rollback(branch: typer.Typer) -> None:
@@ -227,11 +220,9 @@ def _add_rollback(branch: typer.Typer) -> None:
 
         async def work(desk: Desk) -> dict[str, Any]:
             done = await beliefs.roll_back(desk, to, reason=reason, confidential=confidential, by=whoever(by))
-            return {"source": desk.source, "written": done}
+            return {"written": done}
 
-        found = at_desk(config, work)
-        answer(
-            found,
-            as_json=as_json,
-            show=lambda page: page.line(f"{len(found['written'])} facts are as they were at {to}"),
-        )
+        def show(page: Page, found: dict[str, Any]) -> None:
+            page.line(f"{len(found['written'])} facts are as they were at {to}")
+
+        tell(config, work, as_json=as_json, show=show)

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from dataswarm.commands.shared import AsJson, ConfigFile, Desk, at_desk, command
-from dataswarm.rendering import Page, answer
+from dataswarm.commands.shared import AsJson, ConfigFile, Desk, command, tell, whoever
+from dataswarm.rendering import Page
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Awaitable, Callable, Sequence
 
     from memory.finding.ingest import Filed
 
@@ -58,9 +58,9 @@ def _add_ingest(memory: typer.Typer) -> None:
             from memory.finding import ingest as taking  # noqa: PLC0415 - see the package
 
             level = await _level(desk, sensitivity)
-            return _filed(desk, await taking.ingest(desk.database, path, name=name, sensitivity=level))
+            return _filed(await taking.ingest(desk.database, path, name=name, sensitivity=level))
 
-        _shown(at_desk(config, work), as_json=as_json)
+        _taken(config, work, as_json=as_json)
 
 
 def _add_index(memory: typer.Typer) -> None:
@@ -78,9 +78,9 @@ def _add_index(memory: typer.Typer) -> None:
             from memory.finding import files  # noqa: PLC0415 - see the package
 
             level = await _level(desk, sensitivity)
-            return _filed(desk, await files.index(desk.database, folder, name=name, sensitivity=level))
+            return _filed(await files.index(desk.database, folder, name=name, sensitivity=level))
 
-        _shown(at_desk(config, work), as_json=as_json)
+        _taken(config, work, as_json=as_json)
 
 
 async def _level(desk: Desk, wanted: Level) -> Any:
@@ -95,34 +95,33 @@ async def _level(desk: Desk, wanted: Level) -> Any:
     return Sensitivity[wanted.name]
 
 
-def _filed(desk: Desk, filed: Sequence[Filed]) -> dict[str, Any]:
+def _filed(filed: Sequence[Filed]) -> dict[str, Any]:
     from dataswarm.views import plain  # noqa: PLC0415 - see the package
 
     return {
-        "source": desk.source,
         "files": [plain(one) for one in filed],
         "counts": dict(Counter(one.state for one in filed)),
         "sections": sum(one.written for one in filed),
     }
 
 
-def _shown(found: dict[str, Any], *, as_json: bool) -> None:
-    def show(page: Page) -> None:
-        if not found["files"]:
-            page.line("there is no markdown, text or session log there")
-            return
-        counts = ", ".join(f"{number} {state}" for state, number in sorted(found["counts"].items()))
-        page.line(f"{counts}; {found['sections']} sections written")
-        told = [
-            (one["path"], one["state"], _remark(one))
-            for one in found["files"]
-            if one["state"] == "failed" or _remark(one)
-        ]
-        page.table(("file", "state", "remark"), told)
-
-    answer(found, as_json=as_json, show=show)
+def _taken(config: Path | None, work: Callable[[Desk], Awaitable[dict[str, Any]]], *, as_json: bool) -> None:
+    """Take files in, tell what became of each, and end with 1 where one failed."""
+    found = tell(config, work, as_json=as_json, show=_show_filed)
     if found["counts"].get("failed"):
         raise typer.Exit(1)
+
+
+def _show_filed(page: Page, found: dict[str, Any]) -> None:
+    if not found["files"]:
+        page.line("there is no markdown, text or session log there")
+        return
+    counts = ", ".join(f"{number} {state}" for state, number in sorted(found["counts"].items()))
+    page.line(f"{counts}; {found['sections']} sections written")
+    told = [
+        (one["path"], one["state"], _remark(one)) for one in found["files"] if one["state"] == "failed" or _remark(one)
+    ]
+    page.table(("file", "state", "remark"), told)
 
 
 def _remark(one: dict[str, Any]) -> str:
@@ -145,14 +144,16 @@ def _add_export(memory: typer.Typer) -> None:
         """Write facts and learnings as markdown. What a person edited stands; ours is put beside it as .new."""
 
         async def work(desk: Desk) -> dict[str, Any]:
-            from dataswarm.views import plain  # noqa: PLC0415 - see the package
+            from dataswarm import beliefs  # noqa: PLC0415 - see the package
+            from dataswarm.views import plain  # noqa: PLC0415
             from memory.finding import files  # noqa: PLC0415
 
             done = await files.export(desk.database, folder, branch=branch)
+            await beliefs.noted(desk, whoever(""), "export", "memory", f"{len(done)} files of facts and learnings")
             counts = dict(Counter(one.state for one in done))
-            return {"source": desk.source, "files": [plain(one) for one in done], "counts": counts}
+            return {"files": [plain(one) for one in done], "counts": counts}
 
-        def show(page: Page) -> None:
+        def show(page: Page, found: dict[str, Any]) -> None:
             if not found["files"]:
                 page.line("memory holds no open facts or learnings yet")
                 return
@@ -161,5 +162,4 @@ def _add_export(memory: typer.Typer) -> None:
                 if one["state"] == "beside":
                     page.line(f"{one['path']} was edited by hand and stands; ours is {one['path']}.new")
 
-        found = at_desk(config, work)
-        answer(found, as_json=as_json, show=show)
+        tell(config, work, as_json=as_json, show=show)

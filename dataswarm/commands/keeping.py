@@ -8,13 +8,11 @@ from typing import Annotated, Any
 import typer
 
 from dataswarm.commands import branching, filing, saving
-from dataswarm.commands.shared import AsJson, By, ConfigFile, Desk, at_desk, command, whoever
-from dataswarm.rendering import Page, answer, moment
+from dataswarm.commands.shared import AsJson, By, Cleared, ConfigFile, Desk, OnBranch, command, tell, whoever
+from dataswarm.rendering import Page, moment
 
 Subject = Annotated[str, typer.Argument(metavar="SUBJECT", help="An asset reference.")]
 Predicate = Annotated[str, typer.Argument(metavar="PREDICATE", help="What is held about it.")]
-OnBranch = Annotated[str, typer.Option("--branch", metavar="NAME", help="On this branch.")]
-Cleared = Annotated[bool, typer.Option("--confidential", help="Confidential facts too; needs their key.")]
 
 
 def add(app: typer.Typer) -> None:
@@ -53,24 +51,25 @@ def _add_fact(memory: typer.Typer) -> None:
         from dataswarm import beliefs  # noqa: PLC0415 - see the package
 
         async def work(desk: Desk) -> dict[str, Any]:
-            found = await beliefs.fact(
-                desk, subject, predicate, at=beliefs.zoned(at), branch=branch, confidential=confidential
-            )
-            return _told(desk, found)
+            return _told(
+                await beliefs.fact(
+                    desk, subject, predicate, at=beliefs.zoned(at), branch=branch, confidential=confidential,
+                    by=whoever(""),
+                )
+            )  # fmt: skip
 
-        def show(page: Page) -> None:
+        def show(page: Page, found: dict[str, Any]) -> None:
             page.line(f"{found['predicate']} of {found['subject']} (version {found['version']}, {found['agent']})")
             page.line(json.dumps(found["object"], indent=2, ensure_ascii=False))
             page.title("Versions")
             _versions(page, found["history"])
 
-        found = at_desk(config, work)
-        answer(found, as_json=as_json, show=show)
+        tell(config, work, as_json=as_json, show=show)
 
 
-def _told(desk: Desk, found: dict[str, Any]) -> dict[str, Any]:
+def _told(found: dict[str, Any]) -> dict[str, Any]:
     """`source` says live or demo, as in every answer; where the fact itself comes from is its `origin`."""
-    return {**found, "origin": found["source"], "source": desk.source}
+    return {**found, "origin": found["source"]}
 
 
 def _versions(page: Page, history: list[dict[str, Any]]) -> None:
@@ -101,16 +100,17 @@ def _add_history(memory: typer.Typer) -> None:
         from dataswarm import beliefs  # noqa: PLC0415 - see the package
 
         async def work(desk: Desk) -> dict[str, Any]:
-            found = await beliefs.history(desk, subject, predicate, branch=branch, confidential=confidential)
-            return {"source": desk.source, "subject": subject, "predicate": predicate, "history": found}
+            found = await beliefs.history(
+                desk, subject, predicate, branch=branch, confidential=confidential, by=whoever("")
+            )
+            return {"subject": subject, "predicate": predicate, "history": found}
 
-        def show(page: Page) -> None:
+        def show(page: Page, found: dict[str, Any]) -> None:
             if not found["history"]:
                 page.line(f"nothing was ever held as {predicate!r} of {subject} on {branch}")
             _versions(page, found["history"])
 
-        found = at_desk(config, work)
-        answer(found, as_json=as_json, show=show)
+        tell(config, work, as_json=as_json, show=show)
 
 
 def _add_assert(memory: typer.Typer) -> None:
@@ -150,12 +150,12 @@ def _add_assert(memory: typer.Typer) -> None:
                 desk, subject, predicate, said, expected=expected, reason=reason, confidence=confidence,
                 branch=branch, confidential=confidential, by=whoever(by),
             )  # fmt: skip
-            return _told(desk, found)
+            return _told(found)
 
-        found = at_desk(config, work)
-        answer(
-            found, as_json=as_json, show=lambda page: page.line(f"{predicate} of {subject}: version {found['version']}")
-        )
+        def show(page: Page, found: dict[str, Any]) -> None:
+            page.line(f"{predicate} of {subject}: version {found['version']}")
+
+        tell(config, work, as_json=as_json, show=show)
 
 
 def _add_retract(memory: typer.Typer) -> None:
@@ -181,7 +181,8 @@ def _add_retract(memory: typer.Typer) -> None:
                 desk, subject, predicate, reason=reason, expected=expected, branch=branch, confidential=confidential,
                 by=whoever(by),
             )  # fmt: skip
-            return _told(desk, found)
+            return _told(found)
 
-        found = at_desk(config, work)
-        answer(found, as_json=as_json, show=lambda page: page.line(f"{predicate} of {subject} is held no longer"))
+        tell(
+            config, work, as_json=as_json, show=lambda page, _: page.line(f"{predicate} of {subject} is held no longer")
+        )

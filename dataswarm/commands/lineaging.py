@@ -1,4 +1,7 @@
-"""The command that says which columns of SQL come from which: lineage. It reads files alone, and no database."""
+"""The command that says what comes from what: lineage, of columns in files of SQL, or of an asset as memory holds it.
+
+For files it needs no database and no configuration.
+"""
 
 from __future__ import annotations
 
@@ -11,10 +14,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from dataswarm.commands.shared import AsJson, command
+from dataswarm.commands.shared import AsJson, ConfigFile, Desk, command, tell
 from dataswarm.rendering import Page, answer
 
 if TYPE_CHECKING:
+    from dataswarm.drifting.walking import Tree
     from integrations.lineage import Edge, ProjectLineage, Schema
 
 STDIN = "-"
@@ -29,12 +33,14 @@ def add(app: typer.Typer) -> None:
         "dataswarm lineage models/*.sql --dialect snowflake --schema columns.yaml",
         "dataswarm lineage sql/ --dialect postgres --schema tables.sql --json",
         "dataswarm lineage target/manifest.json --schema target/catalog.json",
+        "dataswarm lineage warehouse://shop/raw.orders#amount --downstream",
     )
     def lineage(
         files: Annotated[
             list[str],
             typer.Argument(
-                metavar="FILE…", help="SQL files, folders of them, a dbt manifest, or - for standard input."
+                metavar="FILE…|ASSET",
+                help="SQL files, folders of them, a dbt manifest, - for standard input; or an asset the swarm knows.",
             ),
         ],
         dialect: Annotated[
@@ -49,14 +55,87 @@ def add(app: typer.Typer) -> None:
         default_schema: Annotated[
             str, typer.Option("--default-schema", metavar="NAME", help="What unqualified tables belong to.")
         ] = "",
+        upstream: Annotated[bool, typer.Option("--upstream", help="Of an asset: what it is made from.")] = False,
+        downstream: Annotated[bool, typer.Option("--downstream", help="Of an asset: what is made from it.")] = False,
+        depth: Annotated[
+            int, typer.Option("--depth", min=1, max=20, metavar="N", help="Of an asset: so many steps at most.")
+        ] = 20,
         as_json: AsJson = False,
+        config: ConfigFile = None,
     ) -> None:
-        """Which columns come from which; exit status 1 when a statement cannot be read."""
+        """Which columns come from which; exit status 1 when a statement cannot be read.
+
+        Of an asset: what it is made from and what is made from it, as the swarm's sources told it.
+        """
+        if any("://" in name for name in files):
+            _of_asset(files, (upstream, downstream), depth, as_json=as_json, config=config)
+            return
+        if upstream or downstream:
+            raise _needs_asset(files)
         found = _read(files, dialect, schema, default_schema)
         data = _as_data(found)
         answer(data, as_json=as_json, show=lambda page: _show(page, found))
         if any(u.is_unread for _, u in found.unresolved):
             raise typer.Exit(1)
+
+
+def _needs_asset(files: list[str]) -> Exception:
+    from config.errors import UsageError  # noqa: PLC0415 - see the package
+
+    return UsageError(
+        f"{files[0]} is no asset",
+        hint="--upstream and --downstream are asked of warehouse://source/schema.table#column",
+    )
+
+
+def _of_asset(
+    names: list[str], directions: tuple[bool, bool], depth: int, *, as_json: bool, config: Path | None
+) -> None:
+    from config.assets import Asset  # noqa: PLC0415 - see the package
+    from config.errors import UsageError  # noqa: PLC0415
+
+    if len(names) > 1:
+        raise UsageError("one asset is asked about at a time", hint=f"give {names[0]} alone")
+    asset = Asset.parse(names[0])
+    wanted = directions if any(directions) else (True, True)
+
+    async def work(desk: Desk) -> dict[str, Any]:
+        from dataswarm.drifting import walking  # noqa: PLC0415 - see the package
+
+        found: dict[str, Any] = {"asset": str(asset), "depth": depth}
+        async with desk.database.transaction(durable=False) as tx:
+            for word, walk, is_wanted in zip(
+                ("upstream", "downstream"), (walking.upstream, walking.downstream), wanted, strict=True
+            ):
+                if is_wanted:
+                    found[word] = _tree_data(await walk(tx, asset, depth))
+        return found
+
+    tell(config, work, as_json=as_json, show=_show_trees)
+
+
+def _tree_data(tree: Tree) -> dict[str, Any]:
+    return {
+        "assets": [str(one) for one in tree.assets],
+        "edges": [
+            {"asset": str(parent), "next": str(child)} for parent, below in tree.children.items() for child in below
+        ],
+        "is_cut": tree.is_cut,
+        "tree": list(tree.lines()),
+    }
+
+
+def _show_trees(page: Page, found: dict[str, Any]) -> None:
+    said = {"upstream": "Made from", "downstream": "Made from it"}
+    for word in [word for word in said if word in found]:
+        page.title(said[word])
+        if not found[word]["assets"]:
+            page.line(f"nothing {word} of {found['asset']} is known; a pipeline tells it at its next look")
+            continue
+        for line in found[word]["tree"]:
+            page.line(line)
+        if found[word]["is_cut"]:
+            page.line(f"and more: {len(found[word]['assets'])} assets in all; --json names them")
 
 
 def _read(files: list[str], dialect: str, schema: Path | None, default_schema: str) -> ProjectLineage:

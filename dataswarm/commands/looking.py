@@ -72,6 +72,13 @@ def show_status(page: Page, found: dict[str, Any]) -> None:
         ("agent", "up", "process", "heartbeat", "behind"),
         [(a["agent"], _up(a), a["process"], ago(a["heartbeat_age_seconds"]), a["lag"]) for a in found["agents"]],
     )
+    for agent in found["agents"]:
+        if said := agent["switched_off"]:
+            page.line(
+                f"{agent['agent']} was switched off by {said['by']}, {moment(said['at'])}: {said['reason']}"
+                f" (`dataswarm agents enable {agent['agent']} --reason …`)",
+                style="yellow",
+            )
     _show_processes(page, found["processes"])
     if found["tasks"]:
         page.title("Tasks")

@@ -6,8 +6,8 @@ from typing import Annotated, Any
 
 import typer
 
-from dataswarm.commands.shared import AsJson, ConfigFile, Desk, at_desk, command, group
-from dataswarm.rendering import Page, answer, moment
+from dataswarm.commands.shared import AsJson, ConfigFile, Desk, Limit, command, group, tell
+from dataswarm.rendering import Page, moment
 
 Id = Annotated[int, typer.Argument(metavar="ID", min=1, help="The rehearsal.")]
 MAKING = "`dataswarm events replay --agent NAME --since 2h --branch BRANCH --keep` makes one"
@@ -31,7 +31,7 @@ def _add_list(rehearsal: typer.Typer) -> None:
     def list_(
         branch: Annotated[str | None, typer.Option("--branch", metavar="NAME", help="On this branch alone.")] = None,
         agent: Annotated[str | None, typer.Option("--agent", metavar="NAME", help="Of this agent alone.")] = None,
-        limit: Annotated[int, typer.Option("--limit", min=1, max=1000, help="At most so many.")] = 50,
+        limit: Limit = 50,
         as_json: AsJson = False,
         config: ConfigFile = None,
     ) -> None:
@@ -39,10 +39,9 @@ def _add_list(rehearsal: typer.Typer) -> None:
         from dataswarm import replays  # noqa: PLC0415 - see the package
 
         async def work(desk: Desk) -> dict[str, Any]:
-            found = await replays.listed(desk.database, branch=branch, agent=agent, limit=limit)
-            return {"source": desk.source, "rehearsals": found}
+            return {"rehearsals": await replays.listed(desk.database, branch=branch, agent=agent, limit=limit)}
 
-        def show(page: Page) -> None:
+        def show(page: Page, found: dict[str, Any]) -> None:
             if not found["rehearsals"]:
                 page.line("no such rehearsal" if branch or agent else f"nothing was rehearsed yet; {MAKING}")
             rows = [
@@ -51,8 +50,7 @@ def _add_list(rehearsal: typer.Typer) -> None:
             ]
             page.table(("id", "branch", "agent", "from", "to", "by", "at"), rows)
 
-        found = at_desk(config, work)
-        answer(found, as_json=as_json, show=show)
+        tell(config, work, as_json=as_json, show=show)
 
 
 def _add_show(rehearsal: typer.Typer) -> None:
@@ -66,9 +64,9 @@ def _add_show(rehearsal: typer.Typer) -> None:
         from dataswarm import replays  # noqa: PLC0415 - see the package
 
         async def work(desk: Desk) -> dict[str, Any]:
-            return {"source": desk.source, **await replays.shown(desk.database, id)}
+            return await replays.shown(desk.database, id)
 
-        def show(page: Page) -> None:
+        def show(page: Page, found: dict[str, Any]) -> None:
             title = f"rehearsal {id}: {found['agent']} on {found['branch']}"
             page.line(f"{title}, {moment(found['since'])} to {moment(found['until'])}", style="bold")
             page.line(f"by {found['by']}, {moment(found['at'])}")
@@ -80,8 +78,7 @@ def _add_show(rehearsal: typer.Typer) -> None:
             ]
             page.table(("answers", "verdict", "about", "cause"), rows)
 
-        found = at_desk(config, work)
-        answer(found, as_json=as_json, show=show)
+        tell(config, work, as_json=as_json, show=show)
 
 
 def _add_compare(rehearsal: typer.Typer) -> None:
@@ -108,9 +105,9 @@ def _add_compare(rehearsal: typer.Typer) -> None:
         from dataswarm import replays  # noqa: PLC0415 - see the package
 
         async def work(desk: Desk) -> dict[str, Any]:
-            return {"source": desk.source, **await replays.compared(desk.database, id, other)}
+            return await replays.compared(desk.database, id, other)
 
-        def show(page: Page) -> None:
+        def show(page: Page, found: dict[str, Any]) -> None:
             there = "what was decided" if other is None else f"rehearsal {other}"
             page.line(
                 f"rehearsal {id} and {there} say the same ({_times(found['both'])})"
@@ -124,8 +121,7 @@ def _add_compare(rehearsal: typer.Typer) -> None:
             ]
             page.table(("only in", "verdict", "about", "cause", "times"), rows)
 
-        found = at_desk(config, work)
-        answer(found, as_json=as_json, show=show)
+        tell(config, work, as_json=as_json, show=show)
 
 
 def _times(said: list[dict[str, Any]]) -> str:

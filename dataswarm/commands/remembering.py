@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import enum
-from datetime import timedelta
 from typing import Annotated, Any
 
 import typer
 
 from dataswarm.commands import keeping
-from dataswarm.commands.lengths import seconds
-from dataswarm.commands.shared import AsJson, ConfigFile, Desk, at_desk, command, group
-from dataswarm.rendering import Page, answer, moment
-
-Limit = Annotated[int, typer.Option("--limit", min=1, max=1000, help="At most so many.")]
+from dataswarm.commands.shared import AsJson, ConfigFile, Desk, Limit, Within, back, command, group, tell, whoever
+from dataswarm.rendering import Page, moment, share
 
 
 class Noun(enum.StrEnum):
@@ -57,9 +53,7 @@ def _add_search(memory: typer.Typer) -> None:
         by: Annotated[
             list[str] | None, typer.Option("--by", metavar="AGENT", help="Only what these wrote; may be repeated.")
         ] = None,
-        since: Annotated[
-            str | None, typer.Option("--since", metavar="LENGTH", help="No older than this: 90s, 30m, 48h, 7d.")
-        ] = None,
+        since: Within = None,
         branch: Annotated[str, typer.Option("--branch", metavar="NAME", help="As seen on this branch.")] = "main",
         explain: Annotated[bool, typer.Option("--explain", help="Say how each was found.")] = False,
         limit: Limit = 10,
@@ -67,59 +61,62 @@ def _add_search(memory: typer.Typer) -> None:
         config: ConfigFile = None,
     ) -> None:
         """What fits a question best, best first."""
-        from dataswarm.commands.shared import whoever  # noqa: PLC0415 - see the package
-        from dataswarm.views import plain  # noqa: PLC0415
-        from memory import clock  # noqa: PLC0415
-        from memory.access import AccessLog  # noqa: PLC0415
-        from memory.finding import recall  # noqa: PLC0415
-
-        asked = " ".join(query or [])
-        age = None if since is None else timedelta(seconds=seconds(since))
+        from dataswarm.recalling import Searching  # noqa: PLC0415 - see the package
 
         async def work(desk: Desk) -> dict[str, Any]:
-            oldest = None if age is None else await clock.now(desk.database) - age
-            async with desk.database.transaction(durable=False) as tx:
-                told = await recall.ask(
-                    tx,
-                    asked,
-                    nouns=[n.value for n in noun] if noun else None,
-                    kinds=kind or None,
-                    subject=about,
-                    since=oldest,
-                    agents=by or None,
-                    branch=branch,
-                    limit=limit,
-                )
-            log = AccessLog(desk.database)
-            log.searched(whoever(""), asked, [found.reference for found in told.found])
-            await log.flush()
-            return {"source": desk.source, "query": asked, **plain(told)}
+            return await Searching(desk.database, lambda: desk.settings).search(
+                " ".join(query or []),
+                by=whoever(""),
+                nouns=[n.value for n in noun] if noun else None,
+                kinds=kind or None,
+                subject=about,
+                since=await back(desk, since),
+                agents=by or None,
+                branch=branch,
+                limit=limit,
+            )
 
-        def show(page: Page) -> None:
+        def show(page: Page, found: dict[str, Any]) -> None:
+            asked = found["query"]
             if not found["found"]:
                 page.line(f"memory holds nothing that fits {asked!r}" if asked else "memory holds nothing of that kind")
             rows = [(f["reference"], moment(f["at"]), f["kind"], f["subject"], f["text"][:160]) for f in found["found"]]
             page.table(("what", "at", "kind", "about", "words"), rows)
+            if found["note"]:
+                page.line(found["note"], style="yellow")
             if explain and found["found"]:
-                page.title("How they were found")
-                page.table(
-                    ("what", "score", "of it neighbours", "by words", "by vector", "agent", "branch"),
-                    [
-                        (
-                            f["reference"],
-                            f"{f['score']:.3f}",
-                            f"{f['neighbours']:.3f}",
-                            f["words_rank"] or "-",
-                            f["vector_rank"] or ("-" if f["embedded"] else "no vector"),
-                            f["agent"],
-                            f["branch"],
-                        )
-                        for f in found["found"]
-                    ],
-                )
+                _explain(page, found)
 
-        found = at_desk(config, work)
-        answer(found, as_json=as_json, show=show)
+        tell(config, work, as_json=as_json, show=show)
+
+
+def _explain(page: Page, found: dict[str, Any]) -> None:
+    """Which arms looked, how far the vectors reach, and where each item stood in each arm."""
+    page.title("How they were found")
+    if found["model"]:
+        page.line(
+            f"by words, and by vectors of {found['model']} ({found['way']}): {share(found['coverage'])} of what was"
+            " considered has one; what has none yet keeps the rank its words earned"
+        )
+    else:
+        page.line("the newest, for nothing was asked" if found["way"] == "newest" else "by words alone")
+    if found["unsearched"]:
+        page.line(f"{found['unsearched']} confidential items passed the filters; their words are not searched")
+    page.table(
+        ("what", "score", "of it neighbours", "by words", "by vector", "agent", "branch"),
+        [
+            (
+                f["reference"],
+                f"{f['score']:.3f}",
+                f"{f['neighbours']:.3f}",
+                f["words_rank"] or "-",
+                f["vector_rank"] or ("no vector" if found["model"] and not f["embedded"] else "-"),
+                f["agent"],
+                f["branch"],
+            )
+            for f in found["found"]
+        ],
+    )
 
 
 def _add_learnings(memory: typer.Typer) -> None:
@@ -139,9 +136,9 @@ def _add_learnings(memory: typer.Typer) -> None:
 
         async def work(desk: Desk) -> dict[str, Any]:
             found = await listings.learnings(desk.database, playbook=playbook, cause=cause, signal=signal, limit=limit)
-            return {"source": desk.source, "learnings": found}
+            return {"learnings": found}
 
-        def show(page: Page) -> None:
+        def show(page: Page, found: dict[str, Any]) -> None:
             if not found["learnings"]:
                 page.line("nothing has been learned yet; remedies teach when they work or fail")
             rows = [
@@ -150,8 +147,7 @@ def _add_learnings(memory: typer.Typer) -> None:
             ]
             page.table(("at", "signal", "playbook", "cause", "what"), rows)
 
-        found = at_desk(config, work)
-        answer(found, as_json=as_json, show=show)
+        tell(config, work, as_json=as_json, show=show)
 
 
 def _add_who_read(memory: typer.Typer) -> None:
@@ -159,6 +155,7 @@ def _add_who_read(memory: typer.Typer) -> None:
         memory,
         "who-read",
         "dataswarm memory who-read observation:12",
+        'dataswarm memory who-read "fact:owner of warehouse://shop/raw.orders"',
         "dataswarm memory who-read --who pipeline-health --since 24h",
     )
     def who_read(
@@ -166,35 +163,33 @@ def _add_who_read(memory: typer.Typer) -> None:
             str | None, typer.Argument(metavar="WHAT", help="An item as `memory search` names it; default: anything.")
         ] = None,
         who: Annotated[str | None, typer.Option("--who", metavar="NAME", help="Only this reader.")] = None,
-        since: Annotated[
-            str | None, typer.Option("--since", metavar="LENGTH", help="No older than this: 90s, 30m, 48h, 7d.")
-        ] = None,
+        since: Within = None,
         limit: Limit = 50,
         as_json: AsJson = False,
         config: ConfigFile = None,
     ) -> None:
-        """Who read what and when, the newest first."""
+        """Who read or wrote what and when, the newest first, and which question led to it."""
         from config.errors import UsageError  # noqa: PLC0415 - see the package
         from dataswarm.views import plain  # noqa: PLC0415
-        from memory import clock  # noqa: PLC0415
         from memory.access import accesses  # noqa: PLC0415
 
         noun, _, ref = (reference or "").partition(":")
         if reference is not None and not (noun and ref):
             raise UsageError(f"not an item: {reference!r}", hint="write noun:id, as observation:12")
-        age = None if since is None else timedelta(seconds=seconds(since))
 
         async def work(desk: Desk) -> dict[str, Any]:
-            oldest = None if age is None else await clock.now(desk.database) - age
+            oldest = await back(desk, since)
             async with desk.database.transaction(durable=False) as tx:
                 found = await accesses(tx, who=who, noun=noun or None, ref=ref or None, since=oldest, limit=limit)
-            return {"source": desk.source, "accesses": [plain(access) for access in found]}
+            return {"accesses": [plain(access) for access in found]}
 
-        def show(page: Page) -> None:
+        def show(page: Page, found: dict[str, Any]) -> None:
             if not found["accesses"]:
                 page.line("nobody did, as far as the log goes back")
-            rows = [(moment(a["at"]), a["who"], a["verb"], f"{a['noun']}:{a['ref']}") for a in found["accesses"]]
-            page.table(("at", "who", "did", "what"), rows)
+            rows = [
+                (moment(a["at"]), a["who"], a["verb"], f"{a['noun']}:{a['ref']}", a["query"][:80])
+                for a in found["accesses"]
+            ]
+            page.table(("at", "who", "did", "what", "asked"), rows)
 
-        found = at_desk(config, work)
-        answer(found, as_json=as_json, show=show)
+        tell(config, work, as_json=as_json, show=show)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import enum
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from dataswarm.commands.answering import Reason, do
 from dataswarm.commands.lengths import seconds
-from dataswarm.commands.shared import AsJson, By, ConfigFile, at_desk, command, group, whoever
+from dataswarm.commands.shared import AsJson, By, ConfigFile, at_desk, command, group, tell, whoever
 from dataswarm.rendering import Page, answer, moment
 
 if TYPE_CHECKING:
@@ -92,6 +93,8 @@ def _add_planned_change(app: typer.Typer) -> None:
             said=lambda done: f"{done['kind']} on {done['pattern']} is expected until {moment(done['ends_at'])}",
         )
 
+    _add_import(planned)
+
     @command(planned, "list", "dataswarm planned-change list", "dataswarm planned-change list --json")
     def list_all(as_json: AsJson = False, config: ConfigFile = None) -> None:
         """What is announced for now."""
@@ -111,6 +114,50 @@ def _add_planned_change(app: typer.Typer) -> None:
 
         found = at_desk(config, work)
         answer(found, as_json=as_json, show=show)
+
+
+def _add_import(planned: typer.Typer) -> None:
+    @command(
+        planned,
+        "import",
+        "dataswarm planned-change import release.yaml",
+        "dataswarm planned-change import plans.yaml --json",
+    )
+    def import_(
+        file: Annotated[
+            Path, typer.Argument(metavar="FILE", help="YAML: a list of asset, kind, from, for or until, reason, by.")
+        ],
+        by: By = "",
+        as_json: AsJson = False,
+        config: ConfigFile = None,
+    ) -> None:
+        """Announce the changes of a file. What stands already stays as it is."""
+        from config.errors import UsageError  # noqa: PLC0415 - see the package
+        from dataswarm.drifting import announcing  # noqa: PLC0415
+
+        try:
+            announcements = announcing.read(file.read_text(encoding="utf-8-sig"), str(file))
+        except OSError as error:
+            raise UsageError(f"{file} cannot be read: {error.strerror}") from None
+        except UnicodeDecodeError:
+            raise UsageError(f"{file} is not UTF-8 text") from None
+
+        async def work(desk: Desk) -> dict[str, Any]:
+            from memory import clock  # noqa: PLC0415 - see the package
+
+            now = await clock.now(desk.database)
+            done = await announcing.announce(desk.database, announcements, by=whoever(by), now=now)
+            return {"planned_changes": done, "new": sum(one["is_new"] for one in done)}
+
+        tell(config, work, as_json=as_json, show=_show_imported)
+
+
+def _show_imported(page: Page, found: dict[str, Any]) -> None:
+    for one in found["planned_changes"]:
+        until = f"expected until {moment(one['ends_at'])}" if one["is_new"] else "announced already"
+        page.line(f"{one['kind']} on {one['pattern']}: {until}")
+    if not found["planned_changes"]:
+        page.line("the file announces nothing")
 
 
 def _add_kill_switch(app: typer.Typer) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from dataswarm.commands.shared import AsJson, ConfigFile, Desk, at_desk, command, configured
+from dataswarm.commands.shared import AsJson, ConfigFile, Desk, command, configured, tell
 from dataswarm.rendering import Page, answer
 
 if TYPE_CHECKING:
@@ -117,14 +117,13 @@ def _add_rotate(memory: typer.Typer) -> None:
                 done += moved
             async with beliefs.reading(desk, confidential=True) as tx:
                 wrapped = await envelopes.wrappings(tx)
-            return {"source": desk.source, "rewrapped": done, "keys": [plain(one) for one in wrapped]}
+            return {"rewrapped": done, "keys": [plain(one) for one in wrapped]}
 
-        def show(page: Page) -> None:
+        def show(page: Page, found: dict[str, Any]) -> None:
             page.line(f"{found['rewrapped']} data keys are wrapped anew")
             page.table(("key", "wraps"), [(one["key_id"], one["number"]) for one in found["keys"]])
             page.line(
                 "replicas that still seal with another key leave work for another run; then a key that wraps 0 can go"
             )
 
-        found = at_desk(config, work)
-        answer(found, as_json=as_json, show=show)
+        tell(config, work, as_json=as_json, show=show)

@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import getpass
+import sys
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
+from dataswarm.commands.lengths import seconds
+from dataswarm.rendering import Page, answer
+
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from config.settings import Settings
     from memory.connection.database import Database
 
@@ -26,6 +33,10 @@ ConfigFile = Annotated[
     typer.Option("--config", metavar="FILE", help="The configuration; else $DATASWARM_CONFIG, else ./dataswarm.yaml."),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Answer in JSON, for programs.")]
+Limit = Annotated[int, typer.Option("--limit", min=1, max=1000, help="At most so many.")]
+Within = Annotated[str | None, typer.Option("--since", metavar="LENGTH", help="No older than this: 90s, 30m, 48h, 7d.")]
+OnBranch = Annotated[str, typer.Option("--branch", metavar="NAME", help="On this branch.")]
+Cleared = Annotated[bool, typer.Option("--confidential", help="What is confidential too; needs its key.")]
 By = Annotated[str, typer.Option("--as", metavar="NAME", help="Who does this, as it is written down; default: you.")]
 
 
@@ -93,8 +104,45 @@ def at_desk(path: Path | None, work: Callable[[Desk], Awaitable[T]]) -> T:
         SetupError: the database is not there, not migrated, or not ours.
         TransientError: it does not answer.
     """
+    _log_beside()
     settings = configured(path)
     return asyncio.run(_at_desk(settings, work))
+
+
+def _log_beside() -> None:
+    """Standard output belongs to the answer: what is logged meanwhile goes to standard error, wherever that is then."""
+    import structlog  # noqa: PLC0415 - see the package
+
+    if not structlog.is_configured():
+        structlog.configure(logger_factory=lambda *_: structlog.PrintLogger(sys.stderr))
+
+
+def tell(
+    path: Path | None,
+    work: Callable[[Desk], Awaitable[dict[str, Any]]],
+    *,
+    as_json: bool,
+    show: Callable[[Page, dict[str, Any]], None],
+) -> dict[str, Any]:
+    """Do `work` at the blackboard and write what it found, with whether that is live or demo; what was written.
+
+    Raises:
+        SwarmError: as `at_desk`.
+    """
+
+    async def sourced(desk: Desk) -> dict[str, Any]:
+        return {**await work(desk), "source": desk.source}
+
+    found = at_desk(path, sourced)
+    answer(found, as_json=as_json, show=lambda page: show(page, found))
+    return found
+
+
+async def back(desk: Desk, length: str | None) -> datetime | None:
+    """So long ago, by the server's clock; None where no length was typed."""
+    from memory import clock  # noqa: PLC0415 - see the package
+
+    return None if length is None else await clock.now(desk.database) - timedelta(seconds=seconds(length))
 
 
 async def _at_desk(settings: Settings, work: Callable[[Desk], Awaitable[T]]) -> T:

@@ -47,7 +47,7 @@ async def assert_fact(
         ConflictError: another version is there; names both.
         PolicyError: the fact, or what it would replace, is above the clearance of the transaction.
         SetupError: it is confidential, and the key to seal it with is missing or wrong.
-        UsageError: a field that cannot be stored, or a branch that is unknown or closed.
+        UsageError: no subject, a field that cannot be stored, or a branch that is unknown or closed.
     """
     return await _write(
         tx,
@@ -128,6 +128,7 @@ async def _write(
     retracted: bool = False,
 ) -> Fact:
     forms.text(predicate, "predicate", required=True, longest=500)
+    Asset.parse(str(subject))  # one made by hand may name nothing, and its row could not be read again
     if branch != MAIN:
         state = await tx.one("write_on_branch", name=branch)
         if state is None or state["state"] != "open":
@@ -248,6 +249,7 @@ async def learn(
     if signal not in _SIGNALS:
         raise UsageError(f"not a signal: {signal!r}", hint=f"one of {', '.join(_SIGNALS)}")
     envelopes.admit(tx, sensitivity)
+    Asset.parse(str(subject))
     said = {"text": forms.text(text, "text"), "circumstances": circumstances}
     stored = {**said, "circumstances": forms.dumped(circumstances, "circumstances")}
     words: str | None = forms.words(signal, playbook, cause, str(subject), text, circumstances)

@@ -45,18 +45,21 @@ async def rates(
     *,
     playbooks: Sequence[str] | None = None,
     circumstances: Payload | None = None,
+    subject: Asset | None = None,
 ) -> dict[str, Rate]:
     """Success rates of remedies for a cause class, by playbook; those never tried are left out.
 
     - playbooks: of these alone.
     - circumstances: what holds now; a learning is alike where it says the same for each key that it shares, and shares
       one.
+    - subject: what is to be remedied; a learning about the same asset, or a part of it, is alike too.
     """
     rows = await tx.all(
         "success_rates",
         cause=forms.text(cause, "cause"),
         playbooks=None if playbooks is None else list(playbooks),
         circumstances=forms.dumped(dict(circumstances or {}), "circumstances"),
+        whole=None if subject is None else str(subject.whole),
     )
     return {row["playbook"]: Rate(**row) for row in rows}
 

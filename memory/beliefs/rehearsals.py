@@ -130,13 +130,25 @@ async def list_(
     return [Rehearsal(**row) for row in await tx.all("rehearsals", branch=branch, agent=agent, limit=limit)]
 
 
+async def get(tx: Transaction, rehearsal: int) -> Rehearsal:
+    """One rehearsal, by its number.
+
+    Raises:
+        UsageError: there is none of this number.
+    """
+    row = await tx.one("rehearsal", id=rehearsal)
+    if row is None:
+        raise UsageError(f"there is no rehearsal {rehearsal}")
+    return Rehearsal(**row)
+
+
 async def verdicts(tx: Transaction, rehearsal: int) -> list[Rehearsed]:
     """What a rehearsal concluded, in order; only what the reader may see.
 
     Raises:
         UsageError: there is none of this number.
     """
-    await _existing(tx, rehearsal)
+    await get(tx, rehearsal)
     return [
         Rehearsed(
             row["verdict"],
@@ -159,7 +171,7 @@ async def compare(tx: Transaction, rehearsal: int, other: int | None = None) -> 
     Raises:
         UsageError: there is none of this number, or the two are not of one agent.
     """
-    here = await _existing(tx, rehearsal)
+    here = await get(tx, rehearsal)
     said = [(one.verdict, one.subject, one.cause) for one in await verdicts(tx, rehearsal)]
     if other is None:
         said = [
@@ -176,7 +188,7 @@ async def compare(tx: Transaction, rehearsal: int, other: int | None = None) -> 
             for row in rows
         ]
     else:
-        if (await _existing(tx, other)).agent != here.agent:
+        if (await get(tx, other)).agent != here.agent:
             raise UsageError("two rehearsals of different agents say different things anyway")
         there = [(one.verdict, one.subject, one.cause) for one in await verdicts(tx, other)]
     left, right = Counter(said), Counter(there)
@@ -185,10 +197,3 @@ async def compare(tx: Transaction, rehearsal: int, other: int | None = None) -> 
 
 def _sorted(said: Counter[Said]) -> tuple[Said, ...]:
     return tuple(sorted(said.elements(), key=lambda one: (str(one[1]), one[0], one[2])))
-
-
-async def _existing(tx: Transaction, rehearsal: int) -> Rehearsal:
-    row = await tx.one("rehearsal", id=rehearsal)
-    if row is None:
-        raise UsageError(f"there is no rehearsal {rehearsal}")
-    return Rehearsal(**row)

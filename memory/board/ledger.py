@@ -215,6 +215,7 @@ async def observations(
     kinds: Sequence[str] = ("*",),
     subjects: Sequence[Asset] | None = None,
     since: datetime | None = None,
+    until: datetime | None = None,
     limit: int = 200,
     reader: str | None = None,
     threshold: float = THRESHOLD,
@@ -224,6 +225,7 @@ async def observations(
     - kinds: shell patterns.
     - subjects: these assets, and the parts of those that are whole.
     - since: no older than this.
+    - until: no younger than this.
     - reader: an agent, which sees private observations only where they are its own; None: a human, who sees all.
     - threshold: from this importance on an observation is shared.
     """
@@ -233,6 +235,7 @@ async def observations(
         subjects=None if subjects is None else [str(subject) for subject in subjects],
         wholes=None if subjects is None else sorted({str(subject.whole) for subject in subjects}),
         since=since,
+        until=until,
         limit=limit,
         reader=reader,
         threshold=threshold,
@@ -253,6 +256,7 @@ async def decisions(
     incident_id: int | None = None,
     subject: Asset | None = None,
     since: datetime | None = None,
+    until: datetime | None = None,
     live_only: bool = True,
     limit: int = 200,
 ) -> list[Decision]:
@@ -263,6 +267,7 @@ async def decisions(
         incident_id=incident_id,
         subject=None if subject is None else str(subject),
         since=since,
+        until=until,
         live_only=live_only,
         limit=limit,
     )

@@ -6,16 +6,19 @@ it, in the same transaction as what the agent concluded. Who lost the lease writ
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
 
 from config.errors import LeaseLostError, UsageError
-from memory import bus
+from memory import bus, forms
 from memory.bus import Cursor, now_cursor
 from memory.connection.database import Jsonb, Transaction
 from memory.records import Payload, Presence, Sensitivity
+
+HINT = "agent:"  # before the name of an agent that was switched off or on
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +59,17 @@ class Process:
     beat_at: datetime
     silent_seconds: float
     figures: Payload = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Switch:
+    """One time an agent was switched off or on for all replicas."""
+
+    at: datetime
+    agent: str
+    enabled: bool
+    by: str
+    reason: str
 
 
 async def enlist(tx: Transaction, agent: str, capabilities: Sequence[Payload], clearance: Sensitivity) -> None:
@@ -148,9 +162,47 @@ async def advance(tx: Transaction, lease: AgentLease, cursor: Cursor) -> None:
         raise LeaseLostError(f"the lease of the agent {lease.agent} is lost; nothing was written")
 
 
-async def enable(tx: Transaction, agent: str, *, enabled: bool) -> None:
-    """Switch an agent off or on for all replicas; a holder notices at its next renewal."""
-    await tx.run("enable_agent", agent=agent, enabled=enabled)
+async def enable(
+    tx: Transaction, agent: str, *, enabled: bool, by: str = "dataswarm", reason: str = ""
+) -> Switch | None:
+    """Switch an agent off or on for all replicas. Kept for ever: who, when, why. None: it was so already.
+
+    Every process hears of it by a hint; a holder that does not notices at its next renewal, and is refused then.
+
+    Raises:
+        UsageError: no agent is called so, nobody is named, or a text that cannot be stored.
+    """
+    row = await tx.one(
+        "enable_agent",
+        agent=agent,
+        enabled=enabled,
+        by=forms.text(by, "by", required=True, longest=200),
+        reason=forms.text(reason, "reason", longest=2000),
+    )
+    if row is not None:
+        tx.hint(f"{HINT}{agent}")
+        return Switch(**row)
+    known = [one["agent"] for one in await tx.all("agent_names")]
+    if agent not in known:
+        meant = difflib.get_close_matches(agent, known, n=1)
+        some = f"known: {', '.join(known)}" if known else "none is known: has the swarm run here?"
+        raise UsageError(f"there is no agent {agent[:100]!r}", hint=f"did you mean {meant[0]!r}?" if meant else some)
+    return None
+
+
+async def switched_off(tx: Transaction) -> frozenset[str]:
+    """The agents that are switched off for all replicas."""
+    return frozenset(row["agent"] for row in await tx.all("agents_switched_off"))
+
+
+async def last_switches(tx: Transaction) -> dict[str, Switch]:
+    """By agent, who switched it last; those nobody ever switched are left out."""
+    return {row["agent"]: Switch(**row) for row in await tx.all("last_switches")}
+
+
+async def switches(tx: Transaction, agent: str, *, limit: int = 50) -> list[Switch]:
+    """Who switched an agent, newest first."""
+    return [Switch(**row) for row in await tx.all("agent_switches", agent=agent, limit=limit)]
 
 
 async def all(tx: Transaction) -> list[Presence]:  # noqa: A001 - reads as presence.all(tx)

@@ -115,6 +115,8 @@ class Journal:
             await fence(tx, self._task)
 
     async def _write(self, name: str, version: int, shape: str, text: str) -> datetime:
+        if envelopes.is_envelope(json.loads(text)):
+            raise UsageError(f"the output of step {name} looks sealed and is not", hint="call its fields otherwise")
         async with self._db.transaction(clearance=self._clearance) as tx:
             await fence(tx, self._task)
             if self._clearance is Sensitivity.CONFIDENTIAL:

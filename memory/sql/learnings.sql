@@ -8,7 +8,8 @@ SELECT l.playbook,
        count(*) FILTER (WHERE l.signal = 'success' AND a.alike) AS alike_successes,
        count(*) FILTER (WHERE a.alike) AS alike_tries
 FROM dataswarm.learnings l, LATERAL (
-    SELECT coalesce(bool_and(mine.value = given.value), false) AS alike
+    SELECT coalesce(bool_and(mine.value = given.value), false)
+           OR coalesce(split_part(l.subject, '#', 1) = %(whole)s::text, false) AS alike
     FROM jsonb_each(CASE jsonb_typeof(l.circumstances) WHEN 'object' THEN l.circumstances ELSE '{}' END) mine
     JOIN jsonb_each(%(circumstances)s::jsonb) given ON given.key = mine.key
 ) a

@@ -92,6 +92,7 @@ WHERE (%(wholes)s::text[] IS NULL OR whole = ANY (%(wholes)s::text[]))
   AND (%(subjects)s::text[] IS NULL OR whole = ANY (%(subjects)s::text[]) OR subject = ANY (%(subjects)s::text[]))
   AND (%(kinds)s::text IS NULL OR kind ~ %(kinds)s::text)
   AND (%(since)s::timestamptz IS NULL OR at >= %(since)s::timestamptz)
+  AND (%(until)s::timestamptz IS NULL OR at <= %(until)s::timestamptz)
   AND (%(reader)s::text IS NULL OR importance >= %(threshold)s::float8 OR agent = %(reader)s::text)
 ORDER BY at DESC, id DESC
 LIMIT %(limit)s::integer;
@@ -114,6 +115,7 @@ WHERE (%(kind)s::text IS NULL OR d.kind = %(kind)s::text)
   AND (%(incident_id)s::bigint IS NULL OR d.incident_id = %(incident_id)s::bigint)
   AND (%(subject)s::text IS NULL OR d.subject = %(subject)s::text)
   AND (%(since)s::timestamptz IS NULL OR d.at >= %(since)s::timestamptz)
+  AND (%(until)s::timestamptz IS NULL OR d.at <= %(until)s::timestamptz)
   AND (NOT %(live_only)s::boolean OR s.newer IS NULL)
 ORDER BY d.at DESC, d.id DESC
 LIMIT %(limit)s::integer;

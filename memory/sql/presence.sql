@@ -49,8 +49,38 @@ WHERE agent = %(agent)s::text AND token = %(token)s::uuid
   AND lease_until > coalesce(%(now)s::timestamptz, statement_timestamp());
 
 -- name: enable_agent
+-- index: agents_pkey; one row into agent_switches where it was otherwise
+WITH switched AS (
+    UPDATE dataswarm.agents SET enabled = %(enabled)s::boolean
+    WHERE agent = %(agent)s::text AND enabled <> %(enabled)s::boolean
+    RETURNING agent
+)
+INSERT INTO dataswarm.agent_switches (at, agent, enabled, by, reason)
+SELECT coalesce(%(now)s::timestamptz, statement_timestamp()), agent, %(enabled)s::boolean, %(by)s::text,
+       %(reason)s::text
+FROM switched
+RETURNING at, agent, enabled, by, reason;
+
+-- name: agent_names
 -- index: agents_pkey
-UPDATE dataswarm.agents SET enabled = %(enabled)s::boolean WHERE agent = %(agent)s::text;
+SELECT agent FROM dataswarm.agents ORDER BY agent;
+
+-- name: agents_switched_off
+-- index: none, one row an agent
+SELECT agent FROM dataswarm.agents WHERE NOT enabled ORDER BY agent;
+
+-- name: last_switches
+-- index: agent_switches_agent (agent, id desc)
+SELECT s.at, s.agent, s.enabled, s.by, s.reason
+FROM dataswarm.agents a
+CROSS JOIN LATERAL (
+    SELECT * FROM dataswarm.agent_switches l WHERE l.agent = a.agent ORDER BY l.id DESC LIMIT 1) AS s
+ORDER BY s.agent;
+
+-- name: agent_switches
+-- index: agent_switches_agent (agent, id desc)
+SELECT at, agent, enabled, by, reason FROM dataswarm.agent_switches
+WHERE agent = %(agent)s::text ORDER BY id DESC LIMIT %(limit)s::integer;
 
 -- name: all_agents
 -- index: agents_pkey; the lag by events_order (xid, id): of the first 5,000 not read, those it hears of, up to 1,000

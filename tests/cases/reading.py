@@ -312,8 +312,8 @@ class ContextAsData:
                 return remedy.successes, remedy.tries
         return 0, 0
 
-    async def remedies(self, cause: str) -> Sequence[Remedy]:
-        """From `remedies`: cause class → list of {name, rank, successes, tries}."""
+    async def remedies(self, cause: str, *, about: Asset | None = None) -> Sequence[Remedy]:
+        """From `remedies`: cause class → list of {name, rank, successes, tries}, whatever it is about."""
         return [Remedy(**{"rank": 50, **r}) for r in self.given.get("remedies", {}).get(cause, ())]
 
     async def setting(self, name: str) -> JSON:

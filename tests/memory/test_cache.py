@@ -95,6 +95,26 @@ async def test_a_lost_hint_makes_an_answer_no_older_than_stated(db: Database) ->
     assert (cache.hits, cache.misses) == (1, 2)
 
 
+async def test_hints_lost_on_a_line_that_stands_cost_no_more_than_stated(db: Database, listener: Listener) -> None:
+    """The listener hears everything but this; the connection is whole, so nothing else would empty the cache."""
+    clock = Hands()
+    cache = FactCache(db, listener, seconds=30, clock=clock)
+    cache.start()
+    assert cache._wake is not None
+    cache._wake.prefix = "no hint begins so"
+    others = listener.subscribe("fact:")
+    await told(db, "old")
+    assert await held(cache) == "old"
+    for value in ("newer", "new"):
+        await told(db, value)
+        assert await others.wait(10)  # it was sent, and came through
+    clock.seconds += 29.9
+    assert await held(cache) == "old"
+    clock.seconds += 0.1
+    assert await held(cache) == "new"
+    await cache.close()
+
+
 async def test_a_reconnect_empties_it(db: Database, listener: Listener) -> None:
     """What was notified while the connection was away is gone; everything is read anew."""
     cache = FactCache(db, listener)

@@ -5,20 +5,27 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import psycopg
 import pytest
 from psycopg import sql
+from structlog.testing import capture_logs
 
 from config.errors import PolicyError, SwarmError
+from dataswarm.metrics import Metrics
 from memory import measures
-from memory.beliefs import branches, knowledge
+from memory.access import AccessLog
+from memory.beliefs import branches, knowledge, learnings
+from memory.beliefs.cache import FactCache
 from memory.board import ledger
 from memory.connection.database import Database, Transaction
-from memory.finding import recall
-from memory.records import DecisionKind, NewDecision, NewObservation, Sensitivity
+from memory.finding import files, ingest, recall
+from memory.queue import tasks
+from memory.queue.journal import Journal
+from memory.records import DecisionKind, NewDecision, NewObservation, NewTask, Sensitivity
 from memory.server.embedded import EmbeddedServer
 from tests.memory.sealing import sealing
 from tests.memory.stage import ORDERS
@@ -123,6 +130,84 @@ async def test_nobody_writes_above_the_clearance(db: Database, level: Sensitivit
             async with db.transaction(clearance=below) as tx:
                 await door(tx)
         assert SECRET not in str(caught.value)
+
+
+@pytest.mark.parametrize("level", LEVELS)
+@pytest.mark.parametrize("clearance", LEVELS)
+async def test_the_other_doors_obey_it_too(
+    db: Database, tmp_path: Path, level: Sensitivity, clearance: Sensitivity
+) -> None:
+    """The cache, rates, one learning by its number, the events' rows, an export: the same rule, nothing quoted."""
+    async with db.transaction(clearance=Sensitivity.CONFIDENTIAL) as tx:
+        ids = await plant(tx, level)
+        await knowledge.learn(
+            tx,
+            "planter",
+            signal="success",
+            playbook="p",
+            cause="c",
+            subject=ORDERS,
+            text=SECRET,
+            circumstances={},
+            sensitivity=level,
+        )
+    cache = FactCache(db)
+    for _ in range(2):  # asked by whoever may first, and then again
+        assert await cache.fact(ORDERS, level.name, clearance=Sensitivity.CONFIDENTIAL) is not None
+        found = await cache.fact(ORDERS, level.name, clearance=clearance)
+        assert (found is not None) == (level <= clearance)
+    async with db.transaction(clearance=clearance) as tx:
+        told = await learnings.learning(tx, ids["learning"])
+        rates = await learnings.rates(tx, "c", subject=ORDERS)
+    assert (told is not None) == (level <= clearance)
+    assert ("p" in rates) == (level <= clearance)
+    if clearance is Sensitivity.CONFIDENTIAL:
+        with pytest.raises(PolicyError):
+            await files.export(db, tmp_path, clearance=clearance)
+        assert written(tmp_path) == ""
+    else:
+        await files.export(db, tmp_path, clearance=clearance)
+        assert (SECRET in written(tmp_path)) == (level <= clearance)
+
+
+def written(folder: Path) -> str:
+    """All that stands in the files of a folder."""
+    return "".join(path.read_text() for path in folder.rglob("*") if path.is_file())
+
+
+async def test_branches_are_no_way_around_it(db: Database) -> None:
+    """Below its clearance a branch shows nothing of a fact, and can neither overlay, merge nor roll it back."""
+    hidden = Sensitivity.CONFIDENTIAL
+    async with db.transaction(clearance=hidden) as tx:
+        await branches.snapshot(tx, "before", by="ann")
+        await branches.fork(tx, "fix", by="ann")
+        await knowledge.assert_fact(tx, "ann", ORDERS, "p", SECRET, expected=0, sensitivity=hidden)
+        await knowledge.assert_fact(tx, "ann", ORDERS, "q", SECRET, expected=0, sensitivity=hidden, branch="fix")
+        await branches.snapshot(tx, "after", by="ann")
+        await branches.fork(tx, "late", by="ann", at="after")
+    doors: list[Callable[[Transaction], Awaitable[object]]] = [
+        lambda tx: knowledge.assert_fact(tx, "bob", ORDERS, "p", "mine", expected=None),
+        lambda tx: knowledge.assert_fact(tx, "bob", ORDERS, "p", "mine", expected=1),
+        lambda tx: knowledge.assert_fact(tx, "bob", ORDERS, "p", "mine", expected=0, branch="late"),
+        lambda tx: knowledge.assert_fact(tx, "bob", ORDERS, "q", "mine", expected=None, branch="fix"),
+        lambda tx: knowledge.retract(tx, "bob", ORDERS, "p", reason="x"),
+        lambda tx: knowledge.retract(tx, "bob", ORDERS, "q", reason="x", branch="fix"),
+        lambda tx: branches.merge(tx, "fix", by="bob", rule="theirs"),
+        lambda tx: branches.roll_back(tx, "main@before", by="bob", reason="x"),
+    ]
+    for level in (Sensitivity.PUBLIC, Sensitivity.INTERNAL):
+        for door in doors:
+            with pytest.raises(SwarmError) as refused:
+                async with db.transaction(clearance=level) as tx:
+                    await door(tx)
+            assert SECRET not in str(refused.value)
+        async with db.transaction(clearance=level) as tx:
+            for point in ("main", "fix", "late", "main@after"):
+                assert await branches.diff(tx, "main@before", point) == []
+            assert await knowledge.history(tx, ORDERS, "q", branch="fix") == []
+    async with db.transaction(clearance=hidden) as tx:
+        held = await knowledge.fact(tx, ORDERS, "p"), await knowledge.fact(tx, ORDERS, "q", branch="fix")
+        assert [fact and (fact.object, fact.version) for fact in held] == [(SECRET, 1)] * 2
 
 
 async def test_nobody_replaces_what_they_may_not_read(db: Database) -> None:
@@ -234,6 +319,67 @@ async def test_a_confidential_text_is_in_no_file_of_the_server(
     assert {"base", "pg_wal"} <= found[shown]
     assert secret not in caplog.text
     assert secret not in str(refused.value)
+
+
+async def test_a_planted_secret_is_nowhere_to_be_read(
+    db: Database, owner_url: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Through every way in, well and badly: no table, event, step, access, metric, export, log or error holds it."""
+    caplog.set_level("DEBUG")
+    hidden, said = Sensitivity.CONFIDENTIAL, list[str]()
+    async with db.transaction() as tx:
+        await tasks.enqueue(tx, [NewTask("health", "act", ORDERS)])
+    (task,) = await tasks.claim(db, ["health"], limit=1, worker=uuid4(), lease_seconds=15)
+
+    async def look() -> list[str]:
+        return [SECRET]
+
+    with capture_logs() as logs:
+        await Journal(db, task, hidden).step("look", look, list[str])
+        async with db.transaction(clearance=hidden) as tx:
+            ids = await plant(tx, hidden)
+            await learnings.share(
+                tx, "planter", to=["health"], signal="pattern", subject=ORDERS, text=SECRET, sensitivity=hidden
+            )
+            await knowledge.assert_fact(
+                tx, "planter", ORDERS, "source", 1, expected=0, source=SECRET, reason=SECRET, sensitivity=hidden
+            )
+            await knowledge.retract(tx, "planter", ORDERS, "source", reason=SECRET)
+            found = await recall.recall(tx, SECRET)
+        log = AccessLog(db)
+        log.searched("planter", SECRET, [one.reference for one in found], clearance=hidden)
+        log.read("planter", "observation", [ids["observation"]])
+        await log.flush()
+        (tmp_path / "in").mkdir()
+        (tmp_path / "in" / "secret.md").write_text(f"---\nsensitivity: confidential\n---\n# one\n{SECRET}")
+        (tmp_path / "in" / "broken.md").write_text(f"---\nsensitivity: {SECRET}\n---\n{SECRET}")
+        said += [str(filed) for filed in await ingest.ingest(db, tmp_path / "in")]
+        await files.export(db, tmp_path / "out")
+        for door in (
+            lambda tx: knowledge.assert_fact(tx, "a", ORDERS, "CONFIDENTIAL", SECRET, expected=9, sensitivity=hidden),
+            lambda tx: knowledge.assert_fact(tx, "a", ORDERS, "x", f"{SECRET}\0", expected=0, sensitivity=hidden),
+            lambda tx: recall.ask(tx, SECRET * 1000),
+        ):
+            with pytest.raises(SwarmError) as refused:
+                async with db.transaction(clearance=hidden) as tx:
+                    await door(tx)
+            said += [str(refused.value), refused.value.hint or ""]
+    metrics = Metrics(db)
+    await metrics.refresh()
+    said += [metrics.render()[0].decode(), caplog.text, str(logs), written(tmp_path / "out")]
+    assert [SECRET in one for one in said] == [False] * len(said)
+    assert holding(owner_url, SECRET) == set()
+    for table in ("events", "steps", "access_log", "files"):
+        assert rows(owner_url, table) > 0, f"nothing went through {table}: the test proves nothing of it"
+
+
+def rows(owner_url: str, table: str) -> int:
+    """How many rows a table has."""
+    with psycopg.connect(owner_url) as connection:
+        counted = connection.execute(
+            sql.SQL("SELECT count(*) FROM dataswarm.{}").format(sql.Identifier(table))
+        ).fetchone()
+    return int(counted[0]) if counted else 0
 
 
 @pytest.mark.parametrize("level", [Sensitivity.PUBLIC, Sensitivity.INTERNAL])

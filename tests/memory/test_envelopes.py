@@ -2,25 +2,33 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import os
+import re
 import stat
 import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import psycopg
 import pytest
 
+from agents.runtime.upkeep import Upkeep
 from config.errors import PermanentError, PolicyError, SetupError, SwarmError, UsageError
+from config.settings import Settings
 from memory.beliefs import branches, knowledge
 from memory.board import ledger
 from memory.connection.database import Database, Transaction
-from memory.records import DecisionKind, Fact, NewDecision, NewObservation, Sensitivity
+from memory.queue import tasks
+from memory.queue.journal import Journal
+from memory.records import DecisionKind, Fact, NewDecision, NewObservation, NewTask, Sensitivity
 from memory.vault import envelopes
 from memory.vault.envelopes import Vault
 from memory.vault.keyring import Keyring, KeySource, beside, load, new_key
+from tests.memory.conftest import Clock
 from tests.memory.sealing import ring, sealing
 from tests.memory.stage import ORDERS
 
@@ -242,6 +250,74 @@ async def test_a_rotation_with_a_missing_key_changes_nothing(db: Database, owner
         with pytest.raises(SetupError, match="'old'"):
             await envelopes.rewrap(tx)
         assert [(w.key_id, w.is_configured) for w in await envelopes.wrappings(tx)] == [("old", False)]
+
+
+FOR_EVER = {"hash", "fact", "learning"}  # keyed hashes and what is believed: never deleted, retracted as versions
+BY_AGE = {"observation", "decision"}  # their partitions are dropped whole, their keys by the same day
+
+
+def test_the_key_of_every_noun_ends_with_it(owner_url: str) -> None:
+    """Whatever may be sealed is kept for ever, goes by age, or takes its key along; a new noun has to say which."""
+    with psycopg.connect(owner_url) as connection:
+        (written,) = connection.execute(
+            "SELECT pg_get_constraintdef(oid) FROM pg_constraint WHERE conname = 'data_keys_noun_check'"
+        ).fetchone() or ("",)
+        arguments = connection.execute(
+            "SELECT tgargs FROM pg_trigger WHERE tgfoid = 'dataswarm.forget_their_keys'::regproc"
+        ).fetchall()
+    allowed = set(re.findall(r"'(\w+)'", written))
+    with_its_row = {bytes(found).split(b"\0")[1].decode() for (found,) in arguments}
+    sealed = {
+        node.args[0].value
+        for path in (Path(__file__).parents[2] / "memory").rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "seal"
+        if isinstance(node.args[0], ast.Constant)
+    }
+    assert {"observation", "decision", "fact", "learning", "step"} <= sealed <= allowed
+    assert allowed >= FOR_EVER | BY_AGE | with_its_row
+    assert sealed - FOR_EVER - BY_AGE - with_its_row == set()
+
+
+async def test_retention_leaves_the_keys_of_what_is_left(db: Database, owner_url: str, clock: Clock) -> None:
+    """One of each noun, half a year later: what was dropped cannot be opened any more, in no backup either."""
+    sealing(db)
+    async with db.transaction() as tx:
+        await tasks.enqueue(tx, [NewTask("health", "act", ORDERS)])
+    (task,) = await tasks.claim(db, ["health"], limit=1, worker=uuid4(), lease_seconds=15)
+
+    async def look() -> int:
+        return 4711
+
+    await Journal(db, task, HIDDEN).step("look", look, int)
+    async with db.transaction(clearance=HIDDEN) as tx:
+        await tasks.succeed(tx, task, None)
+        await ledger.record(tx, "a", [seen(4711)])
+        await ledger.decide(tx, "a", NewDecision(DecisionKind.DIAGNOSIS, ORDERS, "4711", sensitivity=HIDDEN))
+        await told(tx, 4711)
+        await knowledge.learn(
+            tx, "a", signal="pattern", playbook="", cause="", subject=ORDERS, text="4711", circumstances={},
+            sensitivity=HIDDEN,
+        )  # fmt: skip
+    assert nouns(owner_url) == {*FOR_EVER, *BY_AGE, "step"}
+    clock.forward(86400 * 200)
+
+    async def nothing() -> None:
+        pass
+
+    await Upkeep(db, Settings, beat=nothing).forget()
+    assert nouns(owner_url) == FOR_EVER
+    async with db.transaction(clearance=HIDDEN) as tx:
+        held = await knowledge.fact(tx, ORDERS, "sample")
+        (learned,) = await knowledge.learnings(tx)
+    assert held is not None
+    assert (held.object, learned.text) == (4711, "4711")
+
+
+def nouns(owner_url: str) -> set[str]:
+    """Of what there are data keys."""
+    with psycopg.connect(owner_url) as connection:
+        return {noun for (noun,) in connection.execute("SELECT noun FROM dataswarm.data_keys")}
 
 
 @pytest.mark.parametrize("change", ["swap", "flip", "key"])

@@ -19,6 +19,8 @@ from memory.connection.database import Database
 from memory.queue import tasks
 from memory.queue.journal import Journal
 from memory.records import NewTask, Sensitivity, Task
+from memory.server import partitions
+from memory.vault import envelopes
 from tests.memory.conftest import Clock
 from tests.memory.sealing import sealing
 
@@ -265,6 +267,47 @@ async def test_under_confidential_clearance_outputs_are_sealed(db: Database) -> 
     again = Journal(db, task, Sensitivity.CONFIDENTIAL)
     assert await again.step("look", produce, dict[str, str]) == {"secret": "the planted word"}
     assert len(ran) == 1
+
+
+async def test_retention_takes_the_keys_of_steps_along(db: Database, clock: Clock) -> None:
+    """A dropped step's data key goes with it, so that copies in backups stay shut; one that still stands opens."""
+    sealing(db)
+    done, alive, odd = await _task(db), await _task(db), await _task(db)
+    for task in (done, alive):
+        produce, _ = _counted("the planted word")
+        await Journal(db, task, Sensitivity.CONFIDENTIAL).step("look", produce, str)
+    produce, _ = _counted({"sealed": "no envelope", "box": "of ours", "more": ""})
+    await Journal(db, odd).step("look", produce, dict[str, str])
+    async with db.transaction() as tx:
+        for task in (done, odd):
+            await tasks.succeed(tx, task, None)
+    assert await _keys(db) == 2
+    clock.forward(86400 * 29)
+    await partitions.maintain(db)
+    assert await _keys(db) == 2
+    clock.forward(86400 * 2)
+    await partitions.maintain(db)
+    assert await _keys(db) == 1
+    async with db.transaction(clearance=Sensitivity.CONFIDENTIAL) as tx:
+        assert [await tx.all("task_steps", task_id=task.id) for task in (done, odd)] == [[], []]
+    (kept,) = await Journal(db, alive, Sensitivity.CONFIDENTIAL).steps()
+    assert kept.output == "the planted word"
+
+
+async def _keys(db: Database) -> int:
+    """How many data keys of steps there are."""
+    async with db.transaction(clearance=Sensitivity.CONFIDENTIAL) as tx:
+        return sum(wrapping.number for wrapping in await envelopes.wrappings(tx)) - 1  # the key of keyed hashes
+
+
+async def test_what_looks_sealed_and_is_not_is_refused(db: Database) -> None:
+    """An open output of the shape of an envelope would be opened by whoever resumes: it is not stored."""
+    sealing(db)
+    journal = Journal(db, await _task(db))
+    produce, _ = _counted({"sealed": str(uuid4()), "box": ""})
+    with pytest.raises(UsageError, match="looks sealed"):
+        await journal.step("forged", produce, dict[str, str])
+    assert await journal.steps() == []
 
 
 async def test_without_a_key_a_confidential_step_is_not_kept(db: Database) -> None:

@@ -167,6 +167,45 @@ async def test_what_is_no_fact(db: Database, value: object) -> None:
             await told(tx, 1, branch="nowhere")
 
 
+async def test_what_is_too_large_or_about_nothing_is_refused_whole(db: Database) -> None:
+    """A note of over 10 MB, half a character, no subject, a subject that is no asset: named, and nothing is written."""
+    async with db.transaction() as tx:
+        await told(tx, "before")
+    for value, said in (("x" * 10_000_001, "at most 10000000"), ("\ud800", "half of a character")):
+        with pytest.raises(UsageError, match=said) as refused:
+            await both(db, value)
+        assert len(str(refused.value)) < 300
+    for subject in (Asset("", ""), Asset("warehouse", ""), Asset("", "shop", "raw.orders")):
+        async with db.transaction() as tx:
+            with pytest.raises(UsageError, match="not an asset reference"):
+                await knowledge.assert_fact(tx, "a", subject, "owner", 1, expected=0)
+            with pytest.raises(UsageError, match="not an asset reference"):
+                await knowledge.learn(
+                    tx, "a", signal="pattern", playbook="", cause="", subject=subject, text="", circumstances={}
+                )
+    async with db.transaction() as tx:
+        assert [fact.object for fact in await knowledge.facts(tx)] == ["before"]
+
+
+async def both(db: Database, value: str) -> None:
+    """Something sound, and this, in one transaction."""
+    async with db.transaction() as tx:
+        await told(tx, "half-written")
+        await told(tx, value)
+
+
+@pytest.mark.parametrize("value", ["支払い 注文", "продажи", "مدفوعات", "भुगतान", "🚀👩‍👩‍👧", "e\u0301", "a\u202eb"])
+async def test_any_script_comes_back_as_it_went(db: Database, value: str) -> None:
+    """As object, predicate and subject; found by the same words where there are any."""
+    async with db.transaction() as tx:
+        subject = Asset("warehouse", "shop", value)
+        await knowledge.assert_fact(tx, "a", subject, value, {value: [value]}, expected=0)
+    async with db.transaction() as tx:
+        fact = await knowledge.fact(tx, subject, value)
+        assert fact is not None
+        assert (fact.subject, fact.predicate, fact.object) == (subject, value, {value: [value]})
+
+
 async def test_learnings_become_success_rates(db: Database) -> None:
     """Successes and failures of a remedy for a cause count; patterns do not."""
     async with db.transaction() as tx:

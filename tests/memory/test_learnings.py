@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from config.assets import Asset
 from config.errors import UsageError
 from memory import bus
 from memory.beliefs import knowledge, learnings
@@ -11,6 +12,8 @@ from memory.connection.database import Database
 from memory.records import Sensitivity
 from tests.memory.sealing import sealing
 from tests.memory.stage import ORDERS
+
+PAYMENTS = Asset.parse("warehouse://shop/raw.payments")
 
 
 async def test_rates_tell_apart_the_circumstances(db: Database) -> None:
@@ -42,6 +45,34 @@ async def test_rates_tell_apart_the_circumstances(db: Database) -> None:
     assert found["patch"].estimate > found["view"].estimate
     assert everywhere["view"].estimate == 5 / 8
     assert list(everywhere) == ["view"]
+
+
+async def test_what_happened_to_the_same_asset_is_alike(db: Database) -> None:
+    """Elsewhere it works, here it failed twice: here the other one is first; a column is a part of its table."""
+    async with db.transaction() as tx:
+        for signal, playbook, subject in (
+            *[("success", "view", PAYMENTS)] * 5,
+            ("failure", "view", ORDERS),
+            ("failure", "view", ORDERS.column("customer_id")),
+            ("success", "patch", PAYMENTS),
+        ):
+            await knowledge.learn(
+                tx,
+                "ir",
+                signal=signal,
+                playbook=playbook,
+                cause="renamed",
+                subject=subject,
+                text="",
+                circumstances={"state": "verified"},
+            )
+        here = await learnings.rates(tx, "renamed", subject=ORDERS.column("id"))
+        there = await learnings.rates(tx, "renamed", subject=PAYMENTS)
+        nowhere = await learnings.rates(tx, "renamed")
+    assert (here["view"].alike_successes, here["view"].alike_tries) == (0, 2)
+    assert here["patch"].estimate > here["view"].estimate
+    assert there["view"].estimate > there["patch"].estimate
+    assert (nowhere["view"].alike_tries, nowhere["view"].tries) == (0, 7)
 
 
 async def test_an_insight_reaches_those_it_is_for(db: Database) -> None:

@@ -177,7 +177,7 @@ class Board:
         """Nobody knows."""
         return 0, 0
 
-    async def remedies(self, cause: str) -> Sequence[Remedy]:
+    async def remedies(self, cause: str, *, about: Asset | None = None) -> Sequence[Remedy]:
         """The cards of a cause."""
         return self.cards.get(cause, [])
 

@@ -82,7 +82,7 @@ async def test_a_viewer_changes_nothing(db: Database) -> None:
         posts = [
             path.replace("{incident_id}", str(number)) for path, deeds in schema["paths"].items() if "post" in deeds
         ]
-        assert len(posts) == 8
+        assert len(posts) >= 11
         for path in posts:
             assert (await viewer.post(path.replace("{remediation_id}", "1"), json={})).status_code == 403
         assert "data-post" not in (await viewer.get("/")).text

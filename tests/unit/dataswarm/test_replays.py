@@ -226,3 +226,15 @@ def test_a_note_is_a_verdict_like_any_other() -> None:
 
     shown = _verdict(Note(incident=3, details={"a": 1}))
     assert shown["verdict"] == "Note"
+
+
+async def test_it_reaches_back_past_ten_thousand_newer_rows(db: Database) -> None:
+    """What was there at the events' time is found by its time, however much was seen since."""
+    await _record(db, "schema.a")
+    [first] = (await _told(db)).answers[0].events
+    for _ in range(11):
+        await _record(db, *["schema.later"] * 1000)
+    told = await _told(db, until=first.at + timedelta(microseconds=1), batch=1)
+    [answer] = told.answers
+    assert isinstance(answer.verdicts[0], Wait)
+    assert answer.verdicts[0].key.split("|")[1] == "1"

@@ -1,0 +1,140 @@
+"""Searching memory for who asks from outside: by words, and by meaning where a model is configured. JSON values.
+
+A model that cannot be asked takes nothing away: the answer is by words then, and a note says why.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from datetime import datetime
+
+from agents.runtime.upkeep import embedder_of
+from config.errors import SwarmError
+from config.settings import EmbeddingSettings, Settings
+from dataswarm.views import Json, plain
+from memory.access import AccessLog
+from memory.connection.database import Database
+from memory.finding import embeddings, filling
+from memory.finding.embedders import Embedder
+from memory.finding.recall import Answer
+
+BY_WORDS = "searched by words alone"
+
+
+class Telling:
+    """An embedder that remembers why a question of it had no vector.
+
+    Attributes:
+        problem: empty where none was in the way; never quotes what was asked.
+    """
+
+    def __init__(self, asked: Embedder) -> None:
+        self._asked = asked
+        self.problem = ""
+
+    @property
+    def name(self) -> str:
+        """Provider and model."""
+        return self._asked.name
+
+    async def documents(self, texts: Sequence[str]) -> list[list[float]]:
+        """One vector a text."""
+        return await self._asked.documents(texts)
+
+    async def question(self, text: str) -> list[float]:
+        """The vector of a question."""
+        try:
+            return await self._asked.question(text)
+        except SwarmError as error:
+            self.problem = error.message
+            raise
+
+
+class Searching:
+    """Searches of one process; the configured model is made once, for one that runs here takes its time to load.
+
+    Args:
+        database: the blackboard.
+        settings: as they are now; a changed model is made at the next question.
+        make: makes the model that is configured.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        settings: Callable[[], Settings],
+        *,
+        make: Callable[[EmbeddingSettings], Embedder] = embedder_of,
+    ) -> None:
+        self._database = database
+        self._settings = settings
+        self._make = make
+        self._made: tuple[EmbeddingSettings, Embedder] | None = None
+
+    async def search(
+        self,
+        query: str,
+        *,
+        by: str,
+        nouns: Sequence[str] | None = None,
+        kinds: Sequence[str] | None = None,
+        subject: str | None = None,
+        since: datetime | None = None,
+        agents: Sequence[str] | None = None,
+        branch: str = "main",
+        limit: int = 10,
+    ) -> Json:
+        """What fits a question best, best first; who asked is written down, with what they were shown.
+
+        Keys: query, found, unsearched, model and coverage (of vectors; empty and None by words alone), way, note (why
+        by words alone, where a model is configured; else empty).
+
+        Raises:
+            UsageError: as `recall.ask`.
+            TransientError: the database is away.
+        """
+        embedder, note = await self._embedder(query)
+        told = await filling.answer(
+            self._database,
+            [] if embedder is None else [embedder],
+            query,
+            nouns=nouns,
+            kinds=kinds,
+            subject=subject,
+            since=since,
+            agents=agents,
+            branch=branch,
+            limit=limit,
+        )
+        if embedder is not None and not told.model:
+            note = await self._why(embedder)
+        await self._write_down(by, query, told)
+        return {"query": query, **plain(told), "note": f"{BY_WORDS}: {note}" if note else ""}
+
+    async def _embedder(self, query: str) -> tuple[Telling | None, str]:
+        """The configured model, and why there is none to be asked; neither where none is configured or needed."""
+        wanted = self._settings().embedding
+        if wanted.name is None or not query.strip():
+            return None, ""
+        if self._made is None or self._made[0] != wanted:
+            try:
+                self._made = (wanted, await asyncio.to_thread(self._make, wanted))
+            except SwarmError as error:
+                return None, error.message
+        return Telling(self._made[1]), ""
+
+    async def _why(self, embedder: Telling) -> str:
+        """Why a model that could be made gave no vector."""
+        if embedder.problem:
+            return embedder.problem
+        async with self._database.transaction(durable=False) as tx:
+            known = embedder.name in await embeddings.models(tx)
+        if known:
+            return f"{embedder.name} gave a vector of other dimensions than it has here"
+        return f"nothing was embedded by {embedder.name} yet; `dataswarm up` does it in the background"
+
+    async def _write_down(self, by: str, query: str, told: Answer) -> None:
+        log = AccessLog(self._database)
+        log.searched(by, query, [found.reference for found in told.found])
+        await log.flush()
