@@ -119,7 +119,6 @@ _USED: Final[_Weights] = {
     Effect.BREAKING: (Severity.ERROR, 0.8),
     Effect.DATA_LOSS: (Severity.ERROR, 0.8),
 }
-_UNUSED: Final[_Weights] = dict.fromkeys(Effect, _NOTE) | {Effect.DATA_LOSS: (Severity.WARNING, 0.4)}
 _UNKNOWN: Final[_Weights] = {
     Effect.COMPATIBLE: _NOTE,
     Effect.RISKY: _NOTE,
@@ -137,6 +136,6 @@ def weigh(meaning: Meaning, impact: Impact | None) -> tuple[Severity, float]:
     if impact is None:
         return _UNKNOWN[meaning.readers]
     if not impact.is_used:
-        return _UNUSED[meaning.worst]
+        return _NOTE
     writers = Effect.RISKY if meaning.writers.rank > Effect.RISKY.rank else meaning.writers
     return _USED[max(meaning.readers, writers, key=lambda effect: effect.rank)]

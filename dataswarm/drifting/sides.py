@@ -113,8 +113,7 @@ def _table(table: KnownTable, shared: frozenset[Aspect]) -> KnownTable:
 
 def _column(column: Column, shared: frozenset[Aspect]) -> Column:
     has_details = Aspect.DETAILS in shared
-    return replace(
-        column,
+    return column._replace(
         identity=column.identity if Aspect.IDENTITIES in shared else None,
         nullable=column.nullable if Aspect.NULLABILITY in shared else True,
         default=column.default if has_details else None,
@@ -131,7 +130,7 @@ def _typed(one: Structure, other: Structure) -> Structure:
     for path, table in one.tables.items():
         known = {c.name: c.type for c in other.tables[path].columns} if path in other.tables else {}
         if any(not c.type for c in table.columns):
-            columns = tuple(replace(c, type=c.type or known.get(c.name, "")) for c in table.columns)
+            columns = tuple(c._replace(type=c.type or known.get(c.name, "")) for c in table.columns)
             table = replace(table, columns=columns)  # noqa: PLW2901 - completed
         tables[path] = table
     return replace(one, tables=tables)

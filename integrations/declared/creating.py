@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
 
 from sqlglot import exp
 from sqlglot.errors import SqlglotError
@@ -90,7 +89,7 @@ def _inherit(draft: Draft, spelling: Spelling, said: Statement, tree: exp.Create
         if parent is None:
             schema, name = spelling.shown(model)
             raise said.wrong(f"there is no table {schema}.{name} to take columns from")
-        made.columns.extend(replace(c, identity=None) for c in parent.columns)
+        made.columns.extend(c._replace(identity=None) for c in parent.columns)
         if isinstance(clone, exp.Clone):
             made.constraints, made.indexes = list(parent.constraints), list(parent.indexes)
 
@@ -125,7 +124,7 @@ def _from_query(draft: Draft, spelling: Spelling, query: exp.Query, made: DraftT
         is_known = kind is not None and kind.this not in (exp.DType.UNKNOWN, exp.DType.NULL)
         name = named[place] if place < len(named) else select.alias_or_name
         column, _ = column_of(exp.to_identifier(name, quoted=True), spelling, made.name)
-        made.columns.append(replace(column, type=spelling.type(kind) if is_known else ""))
+        made.columns.append(column._replace(type=spelling.type(kind) if is_known else ""))
 
 
 def _properties(spelling: Spelling, tree: exp.Create, made: DraftTable) -> None:

@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from typing import Any
 
 from integrations.base import Catalog, Column, Constraint, Enumeration, Index, NumberSequence, Table
 
@@ -37,12 +38,12 @@ class DraftTable:
             return exact
         return next((i for i, c in enumerate(self.columns) if c.name.lower() == name.lower()), None)
 
-    def change(self, column: str, /, **changes: object) -> bool:
+    def change(self, column: str, /, **changes: Any) -> bool:
         """Alter a column; False where there is none of that name."""
         place = self.place(column)
         if place is None:
             return False
-        self.columns[place] = replace(self.columns[place], **changes)  # type: ignore[arg-type]
+        self.columns[place] = self.columns[place]._replace(**changes)
         return True
 
     def rename_column(self, before: str, after: str) -> bool:
@@ -87,7 +88,7 @@ class DraftTable:
         return Table(
             schema=self.schema,
             name=self.name,
-            columns=tuple(replace(c, position=place) for place, c in enumerate(self.columns, 1)),
+            columns=tuple(c._replace(position=place) for place, c in enumerate(self.columns, 1)),
             kind=self.kind,
             comment=self.comment,
             constraints=tuple(sorted(self.constraints, key=lambda c: (c.name, c.kind, c.columns))),

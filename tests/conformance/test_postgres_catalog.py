@@ -363,7 +363,7 @@ def test_the_fingerprint_is_of_everything_but_the_estimate() -> None:
         + [replace(table, owner="x"), replace(table, kind="x")]
         + [replace(table, identity="2"), replace(table, columns=table.columns[::-1])]
         + [
-            replace(table, columns=(replace(column, **change), table.columns[1]))
+            replace(table, columns=(column._replace(**change), table.columns[1]))
             for change in (
                 {"name": "z"},
                 {"type": "date"},

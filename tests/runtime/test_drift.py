@@ -112,7 +112,7 @@ async def test_a_used_column_is_an_error_and_an_unused_one_a_note(db: Database, 
     assert used.payload["impact"]["models"]["names"] == ["model.shop.stg_orders"]
     assert used.payload["impact"]["columns"]["names"] == ["mart.stg_orders#customer_id"]
     assert unused.payload["impact"]["models"]["count"] == 0
-    assert dropped.severity is Severity.WARNING, "nobody reads it, but what it held is gone"
+    assert dropped.severity is Severity.INFO, "nobody reads it"
     assert dropped.importance < 0.5
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 from sys import intern
 from typing import Any, TypeVar
@@ -158,10 +158,10 @@ def _columns(
     numbers = [int(c.identity or 0) for c in columns]
     if numbers != sorted(numbers):
         in_order = sorted(columns, key=lambda c: int(c.identity or 0))
-        columns = [replace(c, position=place) for place, c in enumerate(in_order, start=1)]
+        columns = [c._replace(position=place) for place, c in enumerate(in_order, start=1)]
     if generated:
         columns = [
-            replace(c, generated=texts[generated[c.identity]]) if c.identity and c.identity in generated else c
+            c._replace(generated=texts[generated[c.identity]]) if c.identity and c.identity in generated else c
             for c in columns
         ]
     return tuple(columns)

@@ -205,7 +205,7 @@ def test_impact_beside_tables(uses: Uses) -> None:
         ("risky", "compatible", Impact(models=("m",)), (Severity.WARNING, 0.6)),
         ("compatible", "breaking", Impact(models=("m",)), (Severity.WARNING, 0.6)),
         ("compatible", "compatible", Impact(models=("m",)), (Severity.INFO, 0.3)),
-        ("data_loss", "breaking", Impact(), (Severity.WARNING, 0.4)),
+        ("data_loss", "breaking", Impact(), (Severity.INFO, 0.3)),
         ("breaking", "breaking", Impact(), (Severity.INFO, 0.3)),
         ("risky", "risky", Impact(), (Severity.INFO, 0.3)),
         ("breaking", "breaking", None, (Severity.WARNING, 0.7)),

@@ -43,8 +43,8 @@ def _changed(before: Structure) -> Structure:
     for number in range(0, TABLES, 100):
         table = _table(number)
         columns = list(table.columns)
-        columns[3] = replace(columns[3], name="renamed")
-        columns[4] = replace(columns[4], type="text")
+        columns[3] = columns[3]._replace(name="renamed")
+        columns[4] = columns[4]._replace(type="text")
         columns[5] = Column("fresh", 6, "date", True, None, "99")
         tables[table.path] = replace(table, columns=tuple(columns))
     return replace(before, tables=tables)
@@ -83,7 +83,7 @@ def test_a_wide_table_made_anew() -> None:
     """Two thousand columns in reverse order, half of them renamed: seconds, not minutes."""
     columns = tuple(Column(f"c{i}", i + 1, "integer", True) for i in range(2000))
     before = KnownTable("raw", "wide", "table", None, 1, columns)
-    turned = [replace(c, position=n, name=c.name if n % 2 else f"n{n}") for n, c in enumerate(reversed(columns), 1)]
+    turned = [c._replace(position=n, name=c.name if n % 2 else f"n{n}") for n, c in enumerate(reversed(columns), 1)]
     after = replace(before, columns=tuple(turned))
     begun = time.process_time()
     changes = difference({before.path: before}, {after.path: after})

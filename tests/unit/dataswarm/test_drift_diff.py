@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from dataswarm.drifting.comparing import compare
 from dataswarm.drifting.sides import SCRATCH, Side
 from integrations.declared import read_ddl
 from integrations.registry import discover
+from tests.places import fresh_place
 from tests.unit.dataswarm.drift_ground import DDL, files, manifest, run, save, shop, shop_url
 from tests.unit.dataswarm.program import Program, program, write_config
 
@@ -124,13 +126,14 @@ def test_ddl_of_a_stranger_touches_nothing(program: Program, files: Path, tmp_pa
     assert not victim.exists()
 
 
-def test_no_server_is_left_behind(program: Program, files: Path) -> None:
+def test_no_server_is_left_behind(program: Program, files: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The scratch server and its directory are gone, also after a refusal."""
-    before = {p.name for p in Path("/tmp").glob("dsw*")}
+    place = fresh_place("d")
+    monkeypatch.setattr(tempfile, "tempdir", str(place))
     (files / "b.sql").write_text("create table t (a int) oops;")
     sides = (str(files / "before.sql"), str(files / "b.sql"))
     assert program("drift", "diff", *sides, "--dialect", "postgres", config=False).exit_code == 2
-    assert {p.name for p in Path("/tmp").glob("dsw*")} <= before
+    place.rmdir()  # nothing lies in it
 
 
 # --- live sources and saved states ----------------------------------------------------------------------------------
