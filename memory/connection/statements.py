@@ -3,7 +3,7 @@
 A file holds statements of the form
 
     -- name: claim_tasks
-    -- index: tasks_queue (agent, priority desc, id)
+    -- index: tasks_queue (agent, kind, priority desc, id + 0)
     SELECT …;
 
 `-- index:` says what serves the statement. `-- session:` in its place marks a session command (BEGIN, LISTEN),

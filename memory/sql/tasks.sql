@@ -82,7 +82,8 @@ WITH wanted AS MATERIALIZED (
 SELECT w.position, s.id, s.reason FROM wanted w LEFT JOIN sorted s USING (position) ORDER BY w.position;
 
 -- name: claim_tasks
--- index: tasks_queue (agent, kind, priority desc, id); lease, worker and token are in no index: the update is HOT.
+-- index: tasks_queue (agent, kind, priority desc, id + 0), then tasks_pkey; lease, worker and token are in no index: the
+-- update is HOT.
 -- A token is made of the claim's nonce and the id: gen_random_uuid() costs more than all the rest of a claimed row
 WITH queue AS MATERIALIZED (
     SELECT k.agent, k.kind, coalesce(q.mark, 0) AS mark, coalesce(q.share, %(share)s::int) AS share
@@ -96,9 +97,9 @@ WITH queue AS MATERIALIZED (
     FROM queue
     CROSS JOIN LATERAL (
         SELECT t.id FROM dataswarm.tasks t
-        WHERE t.agent = queue.agent AND t.kind = queue.kind AND t.id >= queue.mark
+        WHERE t.agent = queue.agent AND t.kind = queue.kind AND t.id + 0 >= queue.mark
           AND (t.lease_until IS NULL OR t.lease_until <= coalesce(%(now)s::timestamptz, statement_timestamp()))
-        ORDER BY t.priority DESC, t.id
+        ORDER BY t.priority DESC, t.id + 0
         LIMIT queue.share
         FOR UPDATE SKIP LOCKED) AS next
     LIMIT %(limit)s::int

@@ -67,6 +67,19 @@ def _claiming(agents: list[str], kinds_: list[str], marks: list[int]) -> dict[st
     }
 
 
+async def test_a_backlog_after_an_empty_table_was_vacuumed(database_url: str, owner_url: str) -> None:
+    """The server believes the table empty: claiming and finishing still find their few rows by the primary key."""
+    with psycopg.connect(owner_url, autocommit=True) as owner:
+        owner.execute(_live(ROWS).encode())
+        owner.execute("DELETE FROM dataswarm.tasks")
+        owner.execute("VACUUM dataswarm.tasks")
+        owner.execute(_live(ROWS).encode())
+        (least,) = owner.execute("SELECT min(id) FROM dataswarm.tasks").fetchone() or (0,)
+    assert buffers(database_url, "claim_tasks", **_claiming(["health"], ["act"], [0])) < 150
+    ids = list(range(least, least + 10))
+    assert buffers(database_url, "finish_tasks", ids=ids, tokens=[uuid4()] * 10, results=None) < 150
+
+
 async def test_claiming_from_a_backlog_is_cheap(db: Database, database_url: str, owner_url: str) -> None:
     """A claim of ten reads what ten rows need, whatever the backlog; the updates stay HOT."""
     _fill(owner_url, _live(ROWS), FINISHED)

@@ -297,7 +297,9 @@ CREATE TABLE dataswarm.tasks (
         autovacuum_vacuum_insert_scale_factor = 0, autovacuum_vacuum_insert_threshold = 100000,
         autovacuum_vacuum_cost_delay = 0, autovacuum_analyze_scale_factor = 0, autovacuum_analyze_threshold = 20000,
         vacuum_truncate = false);
-CREATE INDEX tasks_queue ON dataswarm.tasks (agent, kind, priority DESC, id);
+-- An expression, so that only the primary key can find tasks by their ids: while the table counts as empty (vacuumed
+-- between two backlogs) the planner would walk this index from end to end for them.
+CREATE INDEX tasks_queue ON dataswarm.tasks (agent, kind, priority DESC, (id + 0));
 
 -- What cannot run now: later, backing off, its subject taken, its kind's limit reached. Never seen by a claim.
 CREATE TABLE dataswarm.tasks_scheduled (
