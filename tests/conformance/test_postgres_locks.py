@@ -32,6 +32,8 @@ create table mill.other (a integer primary key, g integer check (g < 9));
 PATIENT = {"lock_timeout_seconds": 300, "statement_timeout_seconds": 300}
 SOON = 60
 
+GREETING = (3 << 16).to_bytes(4, "big")  # a session begins with its protocol's version, 3.0
+
 
 def warehouse(url: str, **options: object) -> PostgresWarehouse:
     """A warehouse by URL that looks at the schema of these tests."""
@@ -257,6 +259,8 @@ async def test_a_connection_that_dies_leaves_nothing_partial(mill: Any, tmp_path
 
     async def end_at(data: bytes) -> None:
         nonlocal said, is_read
+        if data[4:8] == GREETING:  # what the session before still had to say does not count
+            said, is_read = 0, False
         said += 1
         is_read = is_read or b"ROLLBACK" in data  # said after all was read: nobody minds an end from here on
         if said == moment and not is_read:
@@ -264,10 +268,9 @@ async def test_a_connection_that_dies_leaves_nothing_partial(mill: Any, tmp_path
 
     async def end_at_each(look: Callable[[], Awaitable[object]]) -> int:
         """End the session at one statement after the other, until the look is over before; how many there were."""
-        nonlocal said, moment, is_read
+        nonlocal moment
         moment = 2  # the first is the greeting, before which there is no session
         while True:
-            said, is_read = 0, False
             (outcome,) = await asyncio.gather(look(), return_exceptions=True)
             if is_read:
                 return moment - 2

@@ -154,11 +154,11 @@ def _sorted(things: Iterable[_Named]) -> tuple[_Named, ...]:
 def _columns(
     columns: Sequence[Column], generated: Mapping[str, Place], texts: Mapping[Place, str]
 ) -> tuple[Column, ...]:
-    """In their order: they come so, unless one was altered since the table was made."""
+    """In their order: of small catalogs they come so, unless one was altered since the table was made."""
     numbers = [int(c.identity or 0) for c in columns]
     if numbers != sorted(numbers):
-        in_order = sorted(columns, key=lambda c: int(c.identity or 0))
-        columns = [c._replace(position=place) for place, c in enumerate(in_order, start=1)]
+        in_order = [columns[place] for _, place in sorted(zip(numbers, range(len(numbers)), strict=True))]
+        columns = [Column(c[0], place, *c[2:]) for place, c in enumerate(in_order, start=1)]
     if generated:
         columns = [
             c._replace(generated=texts[generated[c.identity]]) if c.identity and c.identity in generated else c

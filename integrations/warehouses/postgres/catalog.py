@@ -8,7 +8,9 @@ contradict each other, because something was dropped in between, all is read ane
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections.abc import Callable, Iterable
+from typing import ParamSpec, TypeVar
 
 import psycopg
 from psycopg import AsyncConnection, AsyncCursor
@@ -22,6 +24,8 @@ from integrations.warehouses.postgres.definitions import Memo, Told, read_defini
 from integrations.warehouses.postgres.options import PostgresOptions
 from integrations.warehouses.postgres.sessions import Sessions
 
+P = ParamSpec("P")
+T = TypeVar("T")
 _CHUNK = 5_000
 _MANY = 500
 _ATTEMPTS = 3
@@ -41,7 +45,7 @@ async def take_catalog(sessions: Sessions, options: PostgresOptions, memo: Memo,
             except _CONTRADICTIONS:
                 continue
         # The connection is given back first: what follows takes a while and needs no snapshot.
-        catalog = await asyncio.to_thread(_settle, rows, told, memo, sessions.source)
+        catalog = await asyncio.to_thread(_uncollected, _settle, rows, told, memo, sessions.source)
         if catalog is not None:
             return catalog
     raise TransientError(
@@ -82,4 +86,15 @@ async def _read(connection: AsyncConnection[DictRow], options: PostgresOptions) 
 async def _take_all(cursor: AsyncCursor[Row], take: Callable[[Iterable[Row]], None]) -> None:
     """Hand on what a cursor holds beside the event loop, few rows at a time, so that nothing else waits for long."""
     while chunk := await cursor.fetchmany(_CHUNK):
-        await asyncio.to_thread(take, chunk)
+        await asyncio.to_thread(_uncollected, take, chunk)
+
+
+def _uncollected(make: Callable[P, T], *given: P.args, **named: P.kwargs) -> T:
+    """What `make` gives, made without the collector: it would go over hundreds of thousands of things that stay."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        return make(*given, **named)
+    finally:
+        if was_on:
+            gc.enable()
