@@ -97,14 +97,19 @@ def read_parsed(parsed: Sequence[Parsed], session: Session, *, relation: str = R
 
 def _read(one: Parsed, session: Session, result: str) -> tuple[StatementLineage, Effect]:
     if one.tree is None:
-        doubt = Unresolved(one.number, one.line, one.why, is_unread=True)
-        return StatementLineage(one.number, one.line, "unreadable", unresolved=(doubt,)), Effect("unreadable")
+        return _unreadable(one, one.why)
     reader = Reader(session, number=one.number, line=one.line, result=result)
     try:
         return reader.read(one.tree)
     except RecursionError:
-        doubt = Unresolved(one.number, one.line, "it is nested too deeply to be read", is_unread=True)
-        return StatementLineage(one.number, one.line, "unreadable", unresolved=(doubt,)), Effect("unreadable")
+        return _unreadable(one, "it is nested too deeply to be read")
+    except (AttributeError, TypeError):  # the parser lets some broken statements through, as trees no good one has
+        return _unreadable(one, "it is no statement that can be understood")
+
+
+def _unreadable(one: Parsed, why: str) -> tuple[StatementLineage, Effect]:
+    doubt = Unresolved(one.number, one.line, why, is_unread=True)
+    return StatementLineage(one.number, one.line, "unreadable", unresolved=(doubt,)), Effect("unreadable")
 
 
 # --- parsing ---------------------------------------------------------------------------------------------------------
