@@ -10,6 +10,7 @@ from __future__ import annotations
 import fnmatch
 import re
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from urllib.parse import quote, unquote
 
 from config.errors import UsageError
@@ -40,13 +41,7 @@ class Asset:
     @classmethod
     def parse(cls, reference: str) -> Asset:
         """Read a reference; raises UsageError naming what is wrong."""
-        match = _REFERENCE.match(reference) if len(reference) <= LONGEST else None
-        if match is None:
-            raise UsageError(
-                f"not an asset reference: {reference[:80]!r}",
-                hint="write scheme://source/path#part, for example warehouse://shop/raw.orders#customer_id",
-            )
-        return cls(match["scheme"], match["source"], unquote(match["path"] or ""), unquote(match["part"] or ""))
+        return _parsed(reference)
 
     def __str__(self) -> str:
         text = f"{self.scheme}://{self.source}"
@@ -68,3 +63,14 @@ class Asset:
     def matches(self, pattern: str) -> bool:
         """Does a shell pattern over the reference cover this asset, or the whole it belongs to?"""
         return fnmatch.fnmatchcase(str(self), pattern) or fnmatch.fnmatchcase(str(self.whole), pattern)
+
+
+@lru_cache(4096)  # rows read by the thousand name the same few assets
+def _parsed(reference: str) -> Asset:
+    match = _REFERENCE.match(reference) if len(reference) <= LONGEST else None
+    if match is None:
+        raise UsageError(
+            f"not an asset reference: {reference[:80]!r}",
+            hint="write scheme://source/path#part, for example warehouse://shop/raw.orders#customer_id",
+        )
+    return Asset(match["scheme"], match["source"], unquote(match["path"] or ""), unquote(match["part"] or ""))

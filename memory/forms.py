@@ -33,11 +33,16 @@ def text(value: str, field: str, *, required: bool = False, longest: int = LARGE
         raise UsageError(f"{field} has {len(value)} characters, at most {longest} may be stored")
     if "\0" in value:
         raise UsageError(f"{field} holds a NUL character, which cannot be stored")
+    if value.isascii():
+        return value
     try:
         value.encode()
     except UnicodeEncodeError:
         raise UsageError(f"{field} holds half of a character (a lone surrogate), which cannot be stored") from None
     return value
+
+
+_EMPTY: dict[type, str] = {list: "[]", tuple: "[]", dict: "{}"}  # most rows have no evidence
 
 
 def dumped(value: JSON, field: str) -> str:
@@ -46,8 +51,10 @@ def dumped(value: JSON, field: str) -> str:
     Raises:
         UsageError: not JSON, too large, or holding a NUL, a NaN or an infinity; the message names the field.
     """
+    if type(value) in _EMPTY and not value:
+        return _EMPTY[type(value)]
     try:
-        written = json.dumps(value, sort_keys=True, ensure_ascii=False, allow_nan=False, default=_plain)
+        written = _ENCODER.encode(value)
     except (TypeError, ValueError, RecursionError) as error:
         raise UsageError(
             f"{field} is not JSON: {type(error).__name__}",
@@ -65,6 +72,9 @@ def _plain(value: Any) -> Any:
     if isinstance(value, Sequence) and not isinstance(value, bytes):
         return list(value)
     raise TypeError(type(value).__name__)
+
+
+_ENCODER = json.JSONEncoder(sort_keys=True, ensure_ascii=False, allow_nan=False, default=_plain)
 
 
 def share(value: float, field: str) -> float:
@@ -92,11 +102,7 @@ def seconds(value: float | timedelta, field: str) -> float:
 
 def digest(*parts: str) -> str:
     """A hash over texts; their borders count."""
-    hashed = hashlib.sha256()
-    for part in parts:
-        encoded = part.encode()
-        hashed.update(f"{len(encoded)}:".encode() + encoded)
-    return hashed.hexdigest()
+    return hashlib.sha256(b"".join(b"%d:%b" % (len(part), part) for part in map(str.encode, parts))).hexdigest()
 
 
 def references(given: Iterable[Reference]) -> list[str]:
@@ -143,20 +149,23 @@ def covering(subject: Asset | str | None) -> str | None:
 
 def words(*values: JSON) -> str:
     """The words of any JSON, keys included: what makes a row findable."""
-    return " ".join(piece for value in values for piece in _pieces(value) if piece)
+    pieces: list[str] = []
+    for value in values:
+        _gather(value, pieces)
+    return " ".join(filter(None, pieces))
 
 
-def _pieces(value: JSON) -> Iterator[str]:
+def _gather(value: JSON, pieces: list[str]) -> None:
     if isinstance(value, str):
-        yield value
+        pieces.append(value)
     elif isinstance(value, bool) or value is None:
         return
     elif isinstance(value, int | float):
-        yield str(value)
+        pieces.append(str(value))
     elif isinstance(value, Mapping):
         for key, inner in value.items():
-            yield str(key)
-            yield from _pieces(inner)
+            pieces.append(str(key))
+            _gather(inner, pieces)
     else:
         for inner in value:
-            yield from _pieces(inner)
+            _gather(inner, pieces)

@@ -12,6 +12,7 @@ import statistics
 import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 import numpy as np
 import psycopg
@@ -21,6 +22,7 @@ from benchmarks.memory.ours import HELD, MODEL, Ours
 from benchmarks.progress import timed
 from benchmarks.report import PRODUCT, Row, Target
 from config.assets import Asset
+from memory.beliefs.cache import FactCache
 from memory.beliefs.knowledge import assert_fact, fact
 from memory.connection.database import Database
 from memory.finding import embeddings, recall
@@ -46,7 +48,8 @@ async def measure(db: Database, owner_url: str, sizes: Sequence[int]) -> list[Ro
             await asyncio.to_thread(grown.grow, held, size)
         held = size
         with timed(f"asking among {size:,} items"):
-            rows += await _asked(db, grown, owner_url, size)
+            rows += await _asked(db, grown, size)
+            rows += await _kept(db, owner_url, size)
     return rows
 
 
@@ -140,27 +143,15 @@ class Grown:
             ]
 
 
-async def _asked(db: Database, grown: Grown, owner_url: str, size: int) -> list[Row]:
+async def _asked(db: Database, grown: Grown, size: int) -> list[Row]:
     vectors = [vector.tolist() for vector in grown.asked]
     rng = random.Random(5)
     texts = [" ".join(rng.choices(grown.words[50:], k=5)) for _ in vectors]
     now = BEGAN + APART * size
     rows: list[Row] = []
+    add = partial(_add, rows, size)
 
-    def add(name: str, title: str, value: float, unit: str = "ms", *targets: Target) -> None:
-        row = Row(f"{name}_at_{size}", f"{title}, {size:,} items", unit, "lower" if unit == "ms" else "higher", targets)
-        row.add(PRODUCT, value)
-        rows.append(row)
-
-    async def median(ask: Callable[[int], Awaitable[object]], count: int) -> float:
-        seconds = []
-        for number in (*range(count), *range(count)):  # asked once before it is counted
-            began = time.perf_counter()
-            await ask(number)
-            seconds.append(time.perf_counter() - began)
-        return statistics.median(seconds[count:]) * 1000
-
-    for agent in (None, "one-in-100", "one-in-20"):
+    for agent in (None, *SHARES):
         found: dict[int, set[int]] = {}
 
         async def one(number: int, agent: str | None = agent, found: dict[int, set[int]] = found) -> None:
@@ -169,8 +160,8 @@ async def _asked(db: Database, grown: Grown, owner_url: str, size: int) -> list[
             found[number] = {item.reference.id for item in answer.found}
 
         share = "" if agent is None else f"_{SHARES[agent]:g}"
-        title = "search" if agent is None else f"search among {SHARES[agent]:.0%}"
-        add(f"growth_search{share}", title, await median(one, QUESTIONS))
+        title = "search" if agent is None else f"search among {SHARES[agent]:.1%}"
+        add(f"growth_search{share}", title, await _median(one, QUESTIONS))
         true = await asyncio.to_thread(grown.nearest, agent)
         hits = statistics.fmean(len(nearest & found[number]) / 10 for number, nearest in enumerate(true))
         add(f"growth_search{share}_recall", "… and how many of the true ten", hits, "", Target(0.99))
@@ -184,15 +175,30 @@ async def _asked(db: Database, grown: Grown, owner_url: str, size: int) -> list[
     async def anywhere(_: int) -> None:
         await recall.search(db, "payments schema", since=now - timedelta(hours=48))
 
+    add("growth_hybrid", "by words and vector", await _median(hybrid, QUESTIONS))
+    add("growth_payments", "about the payments asset, last 48 hours", await _median(lately, QUESTIONS))
+    add("growth_lately", "'payments schema' in the last 48 hours", await _median(anywhere, QUESTIONS))
+    return rows
+
+
+async def _kept(db: Database, owner_url: str, size: int) -> list[Row]:
+    rows: list[Row] = []
+    add = partial(_add, rows, size)
+
     async def get(_: int) -> None:
         async with db.transaction() as tx:
             await fact(tx, HELD, "fact-0")
 
-    add("growth_hybrid", "by words and vector", await median(hybrid, QUESTIONS))
-    add("growth_payments", "about the payments asset, last 48 hours", await median(lately, QUESTIONS))
-    add("growth_lately", "'payments schema' in the last 48 hours", await median(anywhere, QUESTIONS))
-    add("growth_get", "get a fact", await median(get, 200))
-    ours = Ours(db, owner_url, [])
+    add("growth_get", "get a fact", await _median(get, 200))
+    ours, cache = Ours(db, owner_url, []), FactCache(db)
+
+    async def cached(_: int) -> None:
+        await cache.fact(HELD, "fact-0")
+
+    add("growth_cached", "get a fact from the process", await _median(cached, 200))
+    await cache.close()
+    single = 200 / await ours.write(200, 4 * 10**6 + size, 1)
+    add("growth_write_single", "single durable write, vectors deferred", single, "1/s")
     add(
         "growth_write",
         "write by the hundred, vectors deferred",
@@ -200,3 +206,18 @@ async def _asked(db: Database, grown: Grown, owner_url: str, size: int) -> list[
         "1/s",
     )
     return rows
+
+
+def _add(rows: list[Row], size: int, name: str, title: str, value: float, unit: str = "ms", *targets: Target) -> None:
+    row = Row(f"{name}_at_{size}", f"{title}, {size:,} items", unit, "lower" if unit == "ms" else "higher", targets)
+    row.add(PRODUCT, value)
+    rows.append(row)
+
+
+async def _median(ask: Callable[[int], Awaitable[object]], count: int) -> float:
+    seconds = []
+    for number in (*range(count), *range(count)):  # asked once before it is counted
+        began = time.perf_counter()
+        await ask(number)
+        seconds.append(time.perf_counter() - began)
+    return statistics.median(seconds[count:]) * 1000

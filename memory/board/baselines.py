@@ -22,6 +22,7 @@ from typing import Any, Final
 from config.errors import ConflictError, UsageError
 from memory import forms
 from memory.connection.database import Transaction
+from memory.connection.packing import literal
 from memory.records import JSON, Baseline, Sensitivity
 from memory.vault import envelopes
 
@@ -226,19 +227,14 @@ async def _columns_apart(written: Sequence[_Part]) -> dict[str, Any]:
 
 
 def _arrays(written: Sequence[_Part]) -> dict[str, Any]:
-    """Parts by column. Texts as literals of PostgreSQL: item by item the driver takes ten times as long."""
+    """Parts by column."""
     return {
-        "parts": _literal([one.part for one in written]),
-        "values": _literal([one.value for one in written]),
-        "hashes": _literal([one.hash for one in written]),
+        "parts": literal([one.part for one in written]),
+        "values": literal([one.value for one in written]),
+        "hashes": literal([one.hash for one in written]),
         "sensitivities": [int(one.sensitivity) for one in written],
         "pasts": [one.has_past for one in written],
     }
-
-
-def _literal(values: Sequence[str | None]) -> str:
-    quoted = ("NULL" if v is None else '"' + v.replace("\\", "\\\\").replace('"', '\\"') + '"' for v in values)
-    return "{" + ",".join(quoted) + "}"
 
 
 def _about(agent: str, source: str, part: str) -> list[str]:

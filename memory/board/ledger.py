@@ -15,8 +15,10 @@ from typing import Any
 from config.assets import Asset
 from config.errors import UsageError
 from memory import forms
+from memory.board import indexing
 from memory.bus import HINT, publish
 from memory.connection.database import Transaction
+from memory.connection.packing import literal
 from memory.keys import check as check_key
 from memory.records import (
     Decision,
@@ -78,30 +80,25 @@ async def record(
         agent=agent,
         scope=f"observation:{agent}",
         threshold=threshold,
-        kinds=_array(kinds),
-        subjects=_array(subjects),
-        wholes=_array(wholes),
-        severities=_array(severities),
-        importances=list(importances),
-        sensitivities=list(levels),
-        payloads=_array(payloads),
-        evidences=_array(evidences),
-        hashes=_array(hashes),
-        texts=_array(texts),
-        keys=_array(given),
+        kinds=literal(kinds),
+        subjects=literal(subjects),
+        wholes=literal(wholes),
+        severities=literal(severities),
+        importances=literal([repr(importance) for importance in importances]),
+        sensitivities=literal([str(level) for level in levels]),
+        payloads=literal(payloads),
+        evidences=literal(evidences),
+        hashes=literal(hashes),
+        texts=literal(texts),
+        keys=literal(given),
     )
     for row in stored:
         found[places[row["place"] - 1]] = row["id"]
+    indexing.written(tx, len(stored))
     await envelopes.keep(tx, [one for place, one in sealed.items() if found[place] is not None])
     if any(observations[places[row["place"] - 1]].importance >= threshold for row in stored):
         tx.hint(HINT)
     return found
-
-
-def _array(values: Sequence[str | None]) -> str:
-    """Texts as one literal of PostgreSQL: the driver takes twice as long, item by item, for what is full of quotes."""
-    quoted = ("NULL" if v is None else '"' + v.replace("\\", "\\\\").replace('"', '\\"') + '"' for v in values)
-    return "{" + ",".join(quoted) + "}"
 
 
 async def _keyed(tx: Transaction, agent: str, key: str | None) -> str | None:

@@ -62,6 +62,7 @@ class Transaction:
         self.durable = durable
         self.hints: list[str] = []
         self.afterwards: list[After] = []
+        self.besides: list[After] = []
         self.is_begun = False
 
     async def _execute(
@@ -114,6 +115,11 @@ class Transaction:
         if action not in self.afterwards:
             self.afterwards.append(action)
 
+    def beside(self, action: After) -> None:
+        """As `after`, but nobody waits for it: it goes on beside what is done next, once at a time in this process."""
+        if action not in self.besides:
+            self.besides.append(action)
+
 
 class Database:
     """The swarm's own database, as the worker sees it.
@@ -140,6 +146,7 @@ class Database:
         self._since: dict[Connection, float] = {}
         self._asking = 0
         self._closed = False
+        self._going: dict[After, asyncio.Task[None]] = {}
         self._named = statements.all()
         self.url = url
         self.listen_url = listen_url
@@ -262,6 +269,8 @@ class Database:
             raise translate(error) from None
         finally:
             await self._return(transaction._connection)  # noqa: SLF001
+        for action in transaction.besides:
+            self._beside(action)
         for action in transaction.afterwards:
             await self.follow(action)
 
@@ -272,6 +281,12 @@ class Database:
                 await action(tx)
         except SwarmError as error:
             _log.warning("what follows a commit failed, and is made up for later", extra={"error": error.code})
+
+    def _beside(self, action: After) -> None:
+        if action not in self._going:
+            task = asyncio.get_running_loop().create_task(self.follow(action), name="dataswarm-beside")
+            self._going[action] = task
+            task.add_done_callback(lambda _: self._going.pop(action))
 
     async def once(
         self,
@@ -432,8 +447,10 @@ class Database:
             raise answer
 
     async def close(self) -> None:
-        """Send the last hints and give every connection back."""
+        """Send the last hints, wait for what goes on beside, and give every connection back."""
         await self._hints.flush()
+        if self._going:
+            await asyncio.wait(self._going.values())
         self._closed = True
         while self._kept:
             await self._pool.putconn(self._kept.pop()[0])

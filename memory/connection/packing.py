@@ -1,10 +1,10 @@
-"""How values of ours go to PostgreSQL: assets as text, dicts as jsonb, long arrays packed in binary at once."""
+"""How values of ours go to PostgreSQL: assets as text, dicts as jsonb, long arrays packed at once."""
 
 from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 from uuid import UUID
 
 import psycopg
@@ -33,6 +33,20 @@ def _packed(oid: int, items: Sequence[bytes]) -> bytes:
     if not items:
         return struct.pack(">iii", 0, 0, oid)
     return struct.pack(">iiiii", 1, 0, oid, len(items), 1) + b"".join(items)
+
+
+def literal(values: Sequence[str | None]) -> str:
+    """Texts as one literal of a text[]: item by item the driver takes ten times as long for what is full of quotes.
+
+    They hold no NUL (`forms.text` refuses it), which parts them here while all are quoted at once.
+    """
+    if None not in values:
+        return _quoted("\0".join(cast("Sequence[str]", values))) if values else "{}"
+    return "{" + ",".join("NULL" if value is None else _quoted(value)[1:-1] for value in values) + "}"
+
+
+def _quoted(joined: str) -> str:
+    return '{"' + joined.replace("\\", "\\\\").replace('"', '\\"').replace("\0", '","') + '"}'
 
 
 class _NumbersDumper(psycopg.adapt.Dumper):

@@ -60,7 +60,7 @@ def markdown(text: str) -> list[Chunk]:
     path: list[tuple[int, str]] = []
     sections: list[tuple[str, list[str]]] = [("", [])]
     fence = ""
-    for line in text.splitlines():
+    for line in _lines(text):
         mark = _FENCE.match(line)
         if mark is not None and (not fence or mark[1].startswith(fence)):
             fence = "" if fence else mark[1]
@@ -93,15 +93,22 @@ def _named(sections: Iterable[tuple[str, str]]) -> list[Chunk]:
     return found
 
 
+def _lines(text: str) -> list[str]:
+    """Lines as editors and JSON know them: within one, a string may hold what Unicode calls a separator."""
+    return text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
+
+
 def _cut(text: str) -> list[str]:
     """A long text in pieces that end with a paragraph, else with a line, else anywhere."""
-    pieces = []
-    while len(text) > LONGEST:
-        place = max(text.rfind("\n\n", 1, LONGEST), 0) or max(text.rfind("\n", 1, LONGEST), 0) or LONGEST
-        pieces.append(text[:place].strip())
-        text = text[place:].strip("\n")
-    if text.strip():
-        pieces.append(text.strip())
+    pieces, start = [], 0
+    while len(text) - start > LONGEST:
+        first, end = start + 1, start + LONGEST
+        place = max(text.rfind("\n\n", first, end), 0) or max(text.rfind("\n", first, end), 0) or end
+        pieces.append(text[start:place].strip())
+        start = place
+        while text[start : start + 1] == "\n":
+            start += 1
+    pieces.append(text[start:].strip())
     return [piece for piece in pieces if piece]
 
 
@@ -110,7 +117,7 @@ def conversation(text: str) -> Conversation:
     turns: list[list[str]] = []
     unknown: Counter[str] = Counter()
     left_out = broken = 0
-    for line in text.splitlines():
+    for line in _lines(text):
         if not line.strip():
             continue
         try:

@@ -8,14 +8,23 @@ from __future__ import annotations
 
 import asyncio
 import math
+import re
 from collections.abc import Sequence
+from contextlib import suppress
+from importlib import import_module
 from typing import Any, Protocol
 
-from config.errors import PermanentError, SetupError, TransientError
+from config.errors import PermanentError, SetupError, SwarmError, TransientError
 
-LONGEST_TEXT = 8_000  # characters of a text that a model is given; small models read less than that anyway
+LONGEST_TEXT = 8_000  # characters of a text that a model is given
+SHORTEST_TEXT = 500  # a text that is refused is tried by its first half, down to this
+MOST_DIMENSIONS = 16_000  # what a halfvec holds
+LOCAL = "sentence-transformers:"
 _PASSES = frozenset({408, 409, 425, 429})
+_UNUSABLE = frozenset({401, 402, 403, 404, 405})  # of the key or the model: no text of it is to blame
 _SERVER_ERRORS = 500
+_ASKED = re.compile(r"(.+)@([1-9][0-9]{0,4})\Z")
+KEY_HINT = "most providers need a key: embedding.api_key, or the variable the provider's own programs read"
 
 
 class Embedder(Protocol):
@@ -30,6 +39,7 @@ class Embedder(Protocol):
 
         Raises:
             TransientError: it may well work the next time.
+            SetupError: the model cannot be used as it is configured, whatever the texts.
             PermanentError: the provider refuses these texts.
         """
 
@@ -38,6 +48,7 @@ class Embedder(Protocol):
 
         Raises:
             TransientError: it may well work the next time.
+            SetupError: the model cannot be used as it is configured.
             PermanentError: the provider refuses the text.
         """
 
@@ -62,12 +73,22 @@ class ModelEmbedder:
         return self._name
 
     async def documents(self, texts: Sequence[str]) -> list[list[float]]:
-        """One vector a text."""
-        return await self._embedded([text[:LONGEST_TEXT] for text in texts], "document")
+        """One vector a text; of a single text that is refused, that of the part a small model takes."""
+        return await self._taken([text[:LONGEST_TEXT] for text in texts], "document")
 
     async def question(self, text: str) -> list[float]:
         """The vector of a question."""
-        return (await self._embedded([text[:LONGEST_TEXT]], "query"))[0]
+        return (await self._taken([text[:LONGEST_TEXT]], "query"))[0]
+
+    async def _taken(self, texts: list[str], purpose: str) -> list[list[float]]:
+        """Providers that cut what is too long for them do so; others refuse it, each with words of its own."""
+        while True:
+            try:
+                return await self._embedded(texts, purpose)
+            except PermanentError:
+                if len(texts) != 1 or len(texts[0]) < 2 * SHORTEST_TEXT:
+                    raise
+                texts = [texts[0][: len(texts[0]) // 2]]
 
     async def _embedded(self, texts: list[str], purpose: str) -> list[list[float]]:
         from pydantic_ai.exceptions import AgentRunError, ModelHTTPError, UserError  # noqa: PLC0415 - an extra
@@ -79,19 +100,30 @@ class ModelEmbedder:
             raise TransientError(f"{self._name} did not answer in {self._timeout:g} seconds") from None
         except ModelHTTPError as error:
             # The body may quote what was sent: it stays out of the message.
-            kind = (
-                TransientError
-                if error.status_code in _PASSES or error.status_code >= _SERVER_ERRORS
-                else PermanentError
-            )
-            raise kind(f"{self._name} answered with status {error.status_code}") from None
+            raise _of_status(self._name, error.status_code) from None
         except AgentRunError as error:
             raise TransientError(f"{self._name} could not be asked: {type(error).__name__}") from None
         except UserError as error:
-            raise SetupError(f"{self._name} cannot be used: {type(error).__name__}") from None
-        except (OSError, ValueError, TypeError) as error:
-            raise PermanentError(f"{self._name} gave no vectors: {type(error).__name__}") from None
+            raise SetupError(f"{self._name} cannot be used: {type(error).__name__}", hint=KEY_HINT) from None
+        except Exception as error:  # noqa: BLE001 - a model of this machine fails in any way, and texts wait for it
+            raise self._of_library(error) from None
         return checked(self._name, texts, [[float(figure) for figure in vector] for vector in result.embeddings])
+
+    def _of_library(self, error: Exception) -> SwarmError:
+        """What a library raised by itself, without its words: they may quote the text."""
+        if self._name.startswith(LOCAL) and isinstance(error, OSError | ImportError):
+            return SetupError(
+                f"{self._name} could not be loaded: {type(error).__name__}",
+                hint="name a folder that holds the model, or one of the Hugging Face hub, which is fetched once",
+            )
+        return PermanentError(f"{self._name} gave no vectors: {type(error).__name__}")
+
+
+def _of_status(name: str, status: int) -> SwarmError:
+    message = f"{name} answered with status {status}"
+    if status in _UNUSABLE:
+        return SetupError(message, hint="look at embedding.name, embedding.base_url and the key")
+    return TransientError(message) if status in _PASSES or status >= _SERVER_ERRORS else PermanentError(message)
 
 
 def checked(name: str, texts: Sequence[str], vectors: list[list[float]]) -> list[list[float]]:
@@ -147,12 +179,46 @@ def from_model(
             model: Any = OpenAIEmbeddingModel(name.partition(":")[2] or name, provider=provider)
         else:
             model = infer_embedding_model(name)
+            if name.startswith(LOCAL):
+                _quiet()
     except ImportError as error:
         raise SetupError(
-            f"the provider of {name} is not installed: {error.name or 'a package'} is missing",
-            hint="pip install 'dataswarm[embeddings]' brings sentence-transformers",
+            f"the provider of {name} is not installed: {error.name or 'a package'} is missing", hint=_bringing(name)
         ) from None
     except Exception as error:  # noqa: BLE001 - an unknown provider, one without its key: each library raises its own
-        raise SetupError(f"the embedding model {name} cannot be used: {type(error).__name__}") from None
+        raise SetupError(
+            f"the embedding model {name} cannot be used: {type(error).__name__}", hint=f"provider:model; {KEY_HINT}"
+        ) from None
     kept = name if dimensions is None else f"{name}@{dimensions}"
     return ModelEmbedder(kept, Asked(model, settings=settings), timeout_seconds=timeout_seconds)
+
+
+def remade(
+    kept: str, *, base_url: str | None = None, api_key: str | None = None, timeout_seconds: float = 60.0
+) -> ModelEmbedder:
+    """An embedder by the name its vectors are kept under: of the model that serves until the configured one can.
+
+    Args:
+        kept: as `ModelEmbedder.name` was.
+        base_url: the address of both, where they are of one provider.
+        api_key: the key of both, where they are of one provider.
+        timeout_seconds: the longest a call may take.
+
+    Raises:
+        SetupError: as `from_model`.
+    """
+    asked = _ASKED.match(kept)  # not every @ is ours: some providers end a name with a version, as @001
+    name, dimensions = (asked[1], int(asked[2])) if asked and int(asked[2]) <= MOST_DIMENSIONS else (kept, None)
+    return from_model(name, base_url=base_url, api_key=api_key, dimensions=dimensions, timeout_seconds=timeout_seconds)
+
+
+def _quiet() -> None:
+    """A model that is loaded draws a bar, into whatever a command prints."""
+    with suppress(ImportError, AttributeError):
+        import_module("transformers.utils.logging").disable_progress_bar()
+
+
+def _bringing(name: str) -> str:
+    if name.startswith(LOCAL):
+        return "pip install 'dataswarm[local-embeddings]' brings sentence-transformers"
+    return f"pip install 'pydantic-ai-slim[{name.partition(':')[0]}]' brings it"

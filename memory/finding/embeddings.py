@@ -15,6 +15,7 @@ from memory import forms
 from memory.connection.database import Transaction
 
 LEASE_SECONDS = 120.0
+INDEXED_UP_TO = 4_000  # dimensions; vectors of more are compared one by one
 COUNTED_UP_TO = 100_000  # pending texts are counted no further: a metric must stay cheap
 
 
@@ -34,6 +35,11 @@ class Model:
     name: str
     dimensions: int
     state: str
+
+    @property
+    def is_indexed(self) -> bool:
+        """Has it a graph of neighbours? Else every question compares all vectors that its filters leave."""
+        return self.dimensions <= INDEXED_UP_TO
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +68,10 @@ async def add_model(tx: Transaction, model: str, dimensions: int) -> bool:
         raise UsageError(f"an embedding has 1 to 16000 dimensions, not {dimensions}")
     known = {row["name"]: row["dimensions"] for row in await tx.all("embedding_models")}
     if known.get(model, dimensions) != dimensions:
-        raise UsageError(f"{model} has {known[model]} dimensions here, not {dimensions}")
+        raise UsageError(
+            f"{model} has {known[model]} dimensions here, not {dimensions}",
+            hint=f"set embedding.dimensions to {dimensions}: its vectors are then kept apart, as {model}@{dimensions}",
+        )
     row = await tx.one("add_embedding_model", model=model, dimensions=dimensions)
     return bool(row and row["added"])
 

@@ -10,9 +10,9 @@ import asyncio
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import count, groupby
 from pathlib import Path
 
 from config.assets import Asset
@@ -26,7 +26,7 @@ from memory.records import Fact, Learning, Sensitivity
 MANIFEST = ".dataswarm-export.json"
 _ENDINGS = frozenset({".md", ".markdown"})
 _MOST = 100_000
-_OURS = re.compile(r"^(facts|learnings)/[A-Za-z0-9_./-]+\.md$")
+_OURS = re.compile(r"^(facts|learnings)/[A-Za-z0-9_./-]+\.md(\.new(\.[0-9]+)?)?$")
 
 
 async def index(
@@ -58,10 +58,17 @@ def _listed(folder: Path) -> tuple[Path, list[Path]]:
 
 @dataclass(frozen=True, slots=True)
 class Exported:
-    """One exported file. `state`: written, unchanged, removed, beside (a person's edit stands; ours is `.new`)."""
+    """One exported file.
+
+    Attributes:
+        path: within the folder.
+        state: written, unchanged, removed, or beside (what a person wrote stands).
+        ours: where ours is instead, if beside: `.new`, or `.new.2` and so on where a person wrote there too.
+    """
 
     path: str
     state: str
+    ours: str = ""
 
 
 async def export(
@@ -146,29 +153,46 @@ def _put(folder: Path, pages: Mapping[str, str]) -> list[Exported]:
     folder = folder.expanduser()
     folder.mkdir(parents=True, exist_ok=True)
     manifest = folder / MANIFEST
-    ours: dict[str, str] = _read_manifest(manifest)
+    ours = _read_manifest(manifest)
+    kept: dict[str, str] = {}
     done: list[Exported] = []
     for name, text in sorted(pages.items()):
-        path = folder / name
-        content, held = text.encode(), _content(path)
-        if held is None or (hashlib.sha256(held).hexdigest() == ours.get(name) and held != content):
-            _write(path, content)
-            done.append(Exported(name, "written"))
-        elif held == content:
-            done.append(Exported(name, "unchanged"))
-        else:
-            _write(path.with_name(path.name + ".new"), content)
-            done.append(Exported(name, "beside"))
-            continue  # it stays a person's file until it says what we would say
-        ours[name] = hashlib.sha256(content).hexdigest()
-    for name in sorted(ours.keys() - pages.keys()):
+        content = text.encode()
+        place = next(place for place in _places(name) if _is_free(folder, place, content, ours))
+        state = "unchanged" if _content(folder / place) == content else "written"
+        if state == "written":
+            _write(folder / place, content)
+        kept[place] = _hashed(content)
+        if place == name:
+            done.append(Exported(name, state))
+            continue
+        done.append(Exported(name, "beside", place))
+        if name in ours:
+            kept[name] = ours[name]  # a person who takes the edit back has ours again
+    for name in sorted(ours.keys() - kept.keys()):
         held = _content(folder / name)
-        if held is not None and hashlib.sha256(held).hexdigest() == ours[name]:
+        if held is not None and _hashed(held) == ours[name]:
             (folder / name).unlink()
             done.append(Exported(name, "removed"))
-        del ours[name]
-    _write(manifest, (json.dumps(ours, indent=1, sort_keys=True) + "\n").encode())
+    _write(manifest, (json.dumps(kept, indent=1, sort_keys=True) + "\n").encode())
     return done
+
+
+def _places(name: str) -> Iterator[str]:
+    """Where a page may go: to its own place, else beside what a person wrote there."""
+    yield name
+    yield f"{name}.new"
+    yield from (f"{name}.new.{number}" for number in count(2))
+
+
+def _is_free(folder: Path, place: str, content: bytes, ours: Mapping[str, str]) -> bool:
+    """Is nothing of a person's there? What says the same is as good as ours."""
+    held = _content(folder / place)
+    return held is None or held == content or _hashed(held) == ours.get(place)
+
+
+def _hashed(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
 
 
 def _read_manifest(path: Path) -> dict[str, str]:

@@ -17,12 +17,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from config.assets import Asset
-from config.errors import UsageError
+from config.errors import ConflictError, PolicyError, UsageError
 from memory import forms
 from memory.beliefs import knowledge
 from memory.connection.database import Database, Transaction
 from memory.finding import chunks
 from memory.records import JSON, Sensitivity
+from memory.vault import envelopes
 
 LARGEST = 16_000_000  # bytes of one file
 KINDS = ("note", "runbook", "convention", "postmortem")
@@ -112,11 +113,10 @@ async def take(db: Database, root: Path, file: Path, source: str, *, sensitivity
         TransientError: the database is away.
         UsageError: another folder is known by that name.
     """
-    path = file.relative_to(root).as_posix()
+    path = _readable(file.relative_to(root).as_posix())
     try:
         content = await asyncio.to_thread(_content, file)
-        text = _decoded(content)
-        filed, kind, said_level, pieces = _pieces(file, path, text)
+        filed, kind, said_level, pieces = await asyncio.to_thread(_pieces, file, path, content)
     except OSError as error:
         return Filed(path, "failed", error=f"cannot be read: {type(error).__name__}")
     except UsageError as error:
@@ -133,16 +133,27 @@ async def take(db: Database, root: Path, file: Path, source: str, *, sensitivity
         # What the file held before may be above what it says now: both are needed to replace it.
         reach = max(level, known[1] if known else level, Sensitivity.INTERNAL)
         async with db.transaction(clearance=reach) as tx:
-            written, gone = await _write(tx, Asset("note", source, _short(path)), kind, pieces, level, by)
-            await tx.run("note_file", source=source, path=path, root=str(root), hash=digest, sensitivity=int(level))
-    except UsageError as error:
+            if await _alone(tx, root, source, path) == (digest, level):
+                filed = replace(filed, state="unchanged")  # a replica was quicker
+            else:
+                written, gone = await _write(tx, Asset("note", source, _short(path)), kind, pieces, level, by)
+                await tx.run("note_file", source=source, path=path, root=str(root), hash=digest, sensitivity=int(level))
+                filed = replace(filed, written=written, retired=gone)
+    except (UsageError, PolicyError, ConflictError) as error:
         if "known by that name" in error.message:
             raise
         return Filed(path, "failed", error=error.message)
-    return replace(filed, written=written, retired=gone)
+    return filed
+
+
+def _readable(name: str) -> str:
+    """A name as it can be told: on disk it may be any bytes."""
+    return name.encode(errors="replace").decode()
 
 
 def _content(file: Path) -> bytes:
+    if _readable(str(file)) != str(file):
+        raise UsageError("its name is not text in UTF-8")
     size = file.stat().st_size
     if size > LARGEST:
         raise UsageError(f"it has {size} bytes, at most {LARGEST} are taken in")
@@ -160,8 +171,9 @@ def _decoded(content: bytes) -> str:
     return text
 
 
-def _pieces(file: Path, path: str, text: str) -> tuple[Filed, str, Sensitivity, Sequence[chunks.Chunk]]:
+def _pieces(file: Path, path: str, content: bytes) -> tuple[Filed, str, Sensitivity, Sequence[chunks.Chunk]]:
     """What a file holds, of which kind, at which sensitivity it says it is."""
+    text = _decoded(content)
     ending = file.suffix.lower()
     if ending in _SESSIONS:
         said = chunks.conversation(text)
@@ -200,6 +212,12 @@ async def _known(tx: Transaction, root: Path, source: str, path: str) -> tuple[s
     return row["hash"], Sensitivity(row["sensitivity"])
 
 
+async def _alone(tx: Transaction, root: Path, source: str, path: str) -> tuple[str, Sensitivity] | None:
+    """What is known of a file that nobody else takes in until this transaction ends."""
+    await tx.one("hold_file", source=source, path=path)
+    return await _known(tx, root, source, path)
+
+
 def _short(path: str) -> str:
     """A path as a reference may hold it: a very long one by its end and a digest."""
     asset = Asset("note", "x", path)
@@ -215,7 +233,8 @@ async def _write(
     tx: Transaction, whole: Asset, kind: str, pieces: Sequence[chunks.Chunk], level: Sensitivity, by: str
 ) -> tuple[int, int]:
     """The sections as facts; how many have a new version, and how many were retracted."""
-    held = {(f.subject, f.predicate): f for f in await knowledge.facts(tx, subject=whole, limit=100_000)}
+    rows = await envelopes.opened(tx, "fact", await tx.all("file_sections", whole=str(whole)))
+    held = {(fact.subject, fact.predicate): fact for fact in map(knowledge.read_fact, rows)}
     written = 0
     for piece in pieces:
         subject = _section(whole, piece.heading)
@@ -235,6 +254,7 @@ async def retire(db: Database, source: str, path: str, *, by: str = _BY) -> File
     """Retract what a file held that is gone; its history stays."""
     whole = Asset("note", source, _short(path))
     async with db.transaction(clearance=Sensitivity.CONFIDENTIAL) as tx:
+        await tx.one("hold_file", source=source, path=path)
         _, gone = await _write(tx, whole, "note", (), Sensitivity.INTERNAL, by)
         await tx.run("forget_file", source=source, path=path)
     return Filed(path, "retired", retired=gone)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, NamedTuple, TypedDict, Unpack
 
 from config.assets import Asset
@@ -36,8 +36,7 @@ _WILD = "*?["
 _REMEMBERED = 1000  # combinations of filters whose plan is remembered; a process asks by a handful
 
 
-@dataclass(frozen=True, slots=True)
-class Recalled:
+class Recalled(NamedTuple):
     """Something found, and why.
 
     Attributes:
@@ -205,25 +204,11 @@ async def _answer(door: _Door, query: str, question: Question) -> Answer:
     depth = min(max(1, question.get("limit", 10)), MOST)
     is_worded = bool(query.strip())
     await _check_vector(door, vector, model)
-    plans: dict[tuple[Any, ...], tuple[int, datetime]] = door.remembered.setdefault("recall plans", {})
-    filters = _hashed(wanted, is_worded, model if vector is not None else None)
-    chosen, chosen_at = plans.get(filters, (None, None))
-    found = await door.rows(
-        "recall",
-        **wanted,
-        query=query,
-        vector=None if vector is None else door.vector(vector),
-        model=model,
-        limit=depth,
-        deep=_deep(depth, words=is_worded, vectors=vector is not None),
-        chosen=chosen,
-        chosen_at=chosen_at,
-    )
-    lines = [_Line(*row) for row in found]
-    if lines and lines[0].planned_at != chosen_at and wanted["since"] is None:
-        if len(plans) >= _REMEMBERED:
-            plans.clear()
-        plans[filters] = lines[0].plan, lines[0].planned_at
+    asked = {"query": query, "vector": None if vector is None else door.vector(vector), "model": model, "limit": depth}
+    asked["deep"] = _deep(depth, words=is_worded, vectors=vector is not None)
+    lines = [] if is_worded or vector is None else await _nearest(door, wanted, asked)
+    if not lines:
+        lines = await _planned(door, wanted, asked, is_worded=is_worded)
     scores = _scores(lines, fused=vector is not None)
     best = sorted(lines, key=lambda line: _place(line, scores))[:depth]
     hidden = 0
@@ -236,6 +221,44 @@ async def _answer(door: _Door, query: str, question: Question) -> Answer:
         way=lines[0].way if lines else "",
         coverage=sum(line.embedded for line in lines) / len(lines) if lines and vector is not None else None,
     )
+
+
+async def _planned(door: _Door, wanted: Mapping[str, Any], asked: Mapping[str, Any], *, is_worded: bool) -> list[_Line]:
+    """What the full statement finds, with the plan that served the same filters last."""
+    plans: dict[tuple[Any, ...], tuple[int, datetime]] = door.remembered.setdefault("recall plans", {})
+    model = asked["model"] if asked["vector"] is not None else None
+    filters = _hashed(wanted, is_worded, model)
+    chosen, chosen_at = plans.get(filters, (None, None))
+    found = await door.rows("recall", **wanted, **asked, chosen=chosen, chosen_at=chosen_at)
+    lines = [_Line(*row) for row in found]
+    if lines and lines[0].planned_at != chosen_at and wanted["since"] is None:
+        if len(plans) >= _REMEMBERED:
+            plans.clear()
+        plans[filters] = lines[0].plan, lines[0].planned_at
+    if lines and not is_worded and lines[0].way == "approximate" and wanted == _ANYTHING:
+        _graphs(door).add(asked["model"])
+    return lines
+
+
+async def _nearest(door: _Door, wanted: Mapping[str, Any], asked: Mapping[str, Any]) -> list[_Line]:
+    """What is nearest of all there is, where that was found by the graph of the model before; else nothing.
+
+    Needs no plan, and is the question that is asked most.
+    """
+    graphs = _graphs(door)
+    if asked["model"] not in graphs or wanted != _ANYTHING or door.clearance is Sensitivity.PUBLIC:
+        return []
+    found = await door.rows("recall_nearest", model=asked["model"], vector=asked["vector"], deep=asked["deep"])
+    if not found:
+        graphs.discard(asked["model"])
+    never = datetime.min.replace(tzinfo=UTC)
+    return [_Line._make((*row[:9], MAIN, 0.0, None, row[9], True, *row[10:], "approximate", 0, never)) for row in found]
+
+
+def _graphs(door: _Door) -> set[str]:
+    """The models whose graph leads where nothing narrows a question."""
+    found: set[str] = door.remembered.setdefault("recall graphs", set())
+    return found
 
 
 def _hashed(wanted: Mapping[str, Any], *more: Any) -> tuple[Any, ...]:
@@ -251,7 +274,11 @@ def _deep(depth: int, *, words: bool, vectors: bool) -> int:
 
 def _scores(lines: Sequence[_Line], *, fused: bool) -> dict[int, tuple[float, float]]:
     """Score and what neighbours added to it, by document."""
-    own = {line.id: _fused(line.words_rank, line.vector_rank, line.embedded) if fused else line.score for line in lines}
+    reached = _reached(lines)
+    own = {
+        line.id: _fused(line.words_rank, line.vector_rank, line.embedded, reached) if fused else line.score
+        for line in lines
+    }
     scores = {}
     for line in lines:
         near = _NEIGHBOUR_WEIGHT * (own.get(line.earlier or 0, 0.0) + own.get(line.later or 0, 0.0))
@@ -263,10 +290,23 @@ def _place(line: _Line, scores: Mapping[int, tuple[float, float]]) -> tuple[floa
     return (-scores[line.id][0], line.words_rank or MOST * _DEEPER, -line.at.timestamp(), -line.id)
 
 
-def _fused(words: int | None, nearest: int | None, embedded: bool) -> float:
-    """Reciprocal ranks. What has no vector yet gets the rank its words earned: it must not lose for being new."""
-    imputed = words if nearest is None and not embedded else nearest
-    return (1 / (_K + words) if words else 0.0) + (_VECTOR_WEIGHT / (_K + imputed) if imputed else 0.0)
+def _reached(lines: Sequence[_Line]) -> float:
+    """The share that has vectors, judged by what words found: what vectors found has one each."""
+    embedded = [line.embedded for line in lines if line.words_rank is not None]
+    return max(sum(embedded), 1) / len(embedded) if embedded else 1.0
+
+
+def _fused(words: int | None, nearest: int | None, embedded: bool, reached: float) -> float:
+    """Reciprocal ranks. What has no vector yet gets the rank its words earned: it must not lose for being new.
+
+    Nor must it lose to what is first among the few that have one: a rank among a share stands for a later one among
+    all. And what has a vector that is not near keeps, of the rank its words earned, as much as has none yet.
+    """
+    imputed = _VECTOR_WEIGHT / (_K + words) if words else 0.0
+    if embedded:
+        near = _VECTOR_WEIGHT / (_K + nearest / reached) if nearest else 0.0
+        imputed = max(near, (1 - reached) * imputed)
+    return (1 / (_K + words) if words else 0.0) + imputed
 
 
 async def unsearched(tx: Transaction, **filters: Unpack[Filters]) -> int:
@@ -341,6 +381,12 @@ async def _filters(door: _Door, given: Filters) -> dict[str, Any]:
         "reader": reader,
         "threshold": given.get("threshold", THRESHOLD),
     }
+
+
+_ANYTHING: Mapping[str, Any] = {
+    **dict.fromkeys(("nouns", "kinds", "kind_list", "whole", "subjects", "since", "agents", "reader")),
+    "kind_from": "", "whole_from": "", "branch": MAIN, "threshold": THRESHOLD,
+}  # fmt: skip
 
 
 def _beginning(pattern: str) -> str:

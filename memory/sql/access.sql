@@ -17,7 +17,7 @@ WHERE (%(who)s::text IS NULL OR who = %(who)s::text)
 ORDER BY at DESC, id DESC LIMIT %(limit)s::integer;
 
 -- name: writings
--- index: documents (noun, ref); documents_agent (agent, at desc), documents_at (at desc, id desc); a row says itself
+-- index: documents (noun, ref); documents_agent (agent, at), documents_at (at, id), read backwards; a row says itself
 -- who wrote it, so writing costs no line in the log. Facts by their versions: the index holds the newest alone.
 SELECT at, agent AS who, noun, ref::text AS ref FROM dataswarm.documents
 WHERE noun <> 'fact'

@@ -41,6 +41,10 @@ WITH moment AS (
 )
 SELECT place::integer AS place, id FROM fresh ORDER BY place;
 
+-- name: index_words
+-- index: documents_lexemes (gin), in a function that runs as the owner
+SELECT dataswarm.index_words();
+
 -- name: decide
 -- index: keys primary key; supersessions primary key
 WITH moment AS (
@@ -85,7 +89,7 @@ WHERE id = %(id)s::bigint
   AND (%(reader)s::text IS NULL OR importance >= %(threshold)s::float8 OR agent = %(reader)s::text);
 
 -- name: observations
--- index: observations_whole (whole, at desc, id desc), or the primary key backwards where no subject is given
+-- index: observations_whole (whole, at, id) backwards, or the primary key backwards where no subject is given
 SELECT id, at, agent, kind, subject, severity, importance, sensitivity, payload, evidence, content_hash
 FROM dataswarm.observations
 WHERE (%(wholes)s::text[] IS NULL OR whole = ANY (%(wholes)s::text[]))

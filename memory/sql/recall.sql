@@ -11,6 +11,11 @@ FROM dataswarm.recall(
     %(limit)s::integer, %(deep)s::integer, %(chosen)s::integer, %(chosen_at)s::timestamptz
 );
 
+-- name: recall_nearest
+-- index: the model's own hnsw; documents primary key; documents_whole for neighbours
+SELECT id, noun, ref, at, agent, kind, subject, sensitivity, text, vector_rank, earlier, later
+FROM dataswarm.recall_nearest(%(model)s::text, %(vector)s::public.halfvec, %(deep)s::integer);
+
 -- name: unsearched
 -- index: documents_unsearched (at desc), confidential documents alone
 SELECT count(*) AS number FROM (
@@ -28,7 +33,7 @@ SELECT count(*) AS number FROM (
 ) hidden;
 
 -- name: forget_documents
--- index: documents_at (at desc, id desc)
+-- index: documents_at (at, id)
 DELETE FROM dataswarm.documents
 WHERE noun = ANY (%(nouns)s::text[]) AND at < %(before)s::timestamptz;
 

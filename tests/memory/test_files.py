@@ -105,6 +105,29 @@ async def test_what_is_exported_never_overwrites_an_edit(db: Database, tmp_path:
     assert not (tmp_path / page).exists()
 
 
+async def test_what_is_put_beside_an_edit_overwrites_no_edit_either(db: Database, tmp_path: Path) -> None:
+    """A person writes into `.new` as well: that stands too; what is not needed any more of ours goes."""
+    await told(db, "owner", "shop")
+    page = "facts/warehouse/shop/raw.orders.md"
+    await files.export(db, tmp_path)
+    first = (tmp_path / page).read_text()
+    (tmp_path / page).write_text("mine")
+    await told(db, "owner", "data")
+    (done,) = await files.export(db, tmp_path)
+    assert (done.state, done.ours) == ("beside", f"{page}.new")
+    (tmp_path / f"{page}.new").write_text("half merged, mine as well")
+    await told(db, "owner", "finance")
+    (done,) = await files.export(db, tmp_path)
+    assert (done.state, done.ours) == ("beside", f"{page}.new.2")
+    assert (tmp_path / page).read_text() == "mine"
+    assert (tmp_path / f"{page}.new").read_text() == "half merged, mine as well"
+    assert "finance" in (tmp_path / f"{page}.new.2").read_text()
+    (tmp_path / page).write_text(first)  # the person takes the edit back
+    assert states(await files.export(db, tmp_path)) == {page: "written", f"{page}.new.2": "removed"}
+    assert "finance" in (tmp_path / page).read_text()
+    assert (tmp_path / f"{page}.new").read_text() == "half merged, mine as well"
+
+
 async def test_a_stranger_s_file_is_left_alone(db: Database, tmp_path: Path) -> None:
     """One that was there before, a broken manifest, and one that names files elsewhere."""
     await told(db, "owner", "shop")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import itertools
 import json
 import os
 from pathlib import Path
@@ -13,7 +15,7 @@ from config.assets import Asset
 from config.errors import UsageError
 from memory.beliefs import knowledge
 from memory.connection.database import Database
-from memory.finding import chunks, ingest, recall
+from memory.finding import chunks, files, ingest, recall
 from memory.records import Fact, Sensitivity
 from tests.memory.sealing import sealing
 
@@ -162,16 +164,67 @@ async def test_bad_files_are_named_and_the_rest_goes_on(db: Database, tmp_path: 
         await ingest.ingest(db, tmp_path / "nowhere")
 
 
+def test_a_separator_of_unicode_ends_no_line() -> None:
+    """A string of a session log may hold one, and so may a paragraph; Windows' line ends are line ends."""
+    said = json.dumps({"role": "user", "content": "one\u2028two\u0085three\x0cfour"}, ensure_ascii=False)
+    found = chunks.conversation(said + "\r\n" + said)
+    assert (len(found.chunks), found.broken) == (2, 0)
+    assert found.chunks[0].text == "user: one\u2028two\u0085three\x0cfour"
+    assert [c.heading for c in chunks.markdown("# a\r\nb\u2028# c\r\n## d\n")] == ["a", "a / d"]
+
+
+async def test_what_cannot_be_stored_stops_no_other_file(db: Database, tmp_path: Path) -> None:
+    """A name of odd bytes, a NUL and half a character in JSON, lines that are no JSON: told; the good file is in."""
+    (tmp_path / "good.md").write_text("# Good\nhere")
+    (tmp_path / "a_nul.jsonl").write_text(json.dumps({"role": "user", "content": "a\0b"}))
+    (tmp_path / "b_half.jsonl").write_text('{"role": "user", "content": "a\\ud800b"}')
+    (tmp_path / "c_odd.jsonl").write_text("[" * 50_000 + "\n" + "9" * 9000 + '\n{"role": "user", "content": "hello"}')
+    (tmp_path / os.fsdecode(b"\xff.md")).write_text("# Odd")
+    found = {filed.path: filed for filed in await ingest.ingest(db, tmp_path, name="odd")}
+    assert {path: filed.state for path, filed in found.items()} == {
+        "a_nul.jsonl": "failed",
+        "b_half.jsonl": "failed",
+        "c_odd.jsonl": "written",
+        "good.md": "written",
+        "?.md": "failed",
+    }
+    assert found["c_odd.jsonl"].broken == 2
+    assert "NUL" in found["a_nul.jsonl"].error
+    assert "surrogate" in found["b_half.jsonl"].error
+    assert "name" in found["?.md"].error
+    assert set(await notes(db)) == {"note://odd/good.md#Good", "note://odd/c_odd.jsonl#turn 1"}
+
+
+async def test_replicas_that_take_in_one_folder_write_it_once(db: Database, tmp_path: Path) -> None:
+    """All at the same moment: each section has one new version, one of them wrote it, and what is gone goes once."""
+    texts = [f"# H{n}\ntext {n}\n" for n in range(30)]
+    for content, version in (("".join(texts), 1), ("".join(texts).replace("text", "new"), 2)):
+        (tmp_path / "a.md").write_text(content)
+        done = await asyncio.gather(*(files.index(db, tmp_path, name="t") for _ in range(4)))
+        assert sorted(filed.state for (filed,) in done) == ["unchanged"] * 3 + ["written"]
+        assert {fact.version for fact in (await notes(db)).values()} == {version}
+    (tmp_path / "a.md").unlink()
+    done = await asyncio.gather(*(files.index(db, tmp_path, name="t") for _ in range(4)))
+    assert sum(filed.retired for filed in itertools.chain(*done)) == 30
+    assert await notes(db) == {}
+
+
 async def test_a_large_note_is_cut(db: Database, tmp_path: Path) -> None:
-    """A megabyte, under a long heading, in one transaction (ten take ten seconds, most of it finding words)."""
+    """Ten megabytes under a long heading, in one transaction; its last words are found, and it is cut alike again."""
     heading = "支払い" * 60
-    (tmp_path / "large.md").write_text(f"# {heading}\n" + ("much to say about payments. " * 40 + "\n\n") * 900)
-    assert (tmp_path / "large.md").stat().st_size > 1_000_000
+    said = ("much to say about payments. " * 40 + "\n\n") * 9000
+    (tmp_path / "large.md").write_text(f"# {heading}\n{said}the very end is velvet")
+    assert (tmp_path / "large.md").stat().st_size > 10_000_000
     (filed,) = await ingest.ingest(db, tmp_path, name="large")
     assert (filed.state, filed.error) == ("written", "")
-    assert filed.written > 160
+    assert filed.written > 1600
     (again,) = await ingest.ingest(db, tmp_path, name="large")
     assert again.state == "unchanged"
+    async with db.transaction() as tx:
+        assert [item.kind for item in await recall.recall(tx, "velvet")] == ["note"]
+    (tmp_path / "large.md").write_text(f"# {heading}\n{said}the very end is linen")
+    (changed,) = await ingest.ingest(db, tmp_path, name="large")
+    assert (changed.state, changed.written, changed.retired) == ("written", 1, 0)
 
 
 async def test_two_folders_of_one_name_do_not_mix(db: Database, tmp_path: Path) -> None:

@@ -15,8 +15,7 @@ from memory.connection.database import Database
 
 async def test_vectors_never_cost_what_words_find(db: Database, owner_url: str) -> None:
     """At no coverage is recall@10 below words alone; with all vectors it is above, and each kind of question is met."""
-    given, vectors = labelled.read(OWN), labelled.read_vectors(OWN)
-    assert vectors is not None
+    given, vectors = labelled.read(OWN), labelled.read_vectors(labelled.beside(OWN))
     async with await psycopg.AsyncConnection.connect(owner_url, autocommit=True) as owner:
         await labelled.load(db, owner, given, vectors)
         words = await labelled.measure(db, given)
@@ -37,6 +36,21 @@ def test_a_set_that_is_none_is_refused(tmp_path: Path) -> None:
         (tmp_path / "set.json").write_text(text)
         with pytest.raises(UsageError, match=r"set\.json"):
             labelled.read(tmp_path / "set.json")
+
+
+def test_vectors_are_kept_and_read_again(tmp_path: Path) -> None:
+    """As lists or in base64; what holds none is named."""
+    vectors = labelled.Vectors("tiny", [[0.5, -0.25]], [[1.0, 0.0]])
+    kept = labelled.beside(tmp_path / "set.json")
+    labelled.write_vectors(kept, vectors)
+    assert kept.name == "set.vectors.json"
+    assert labelled.read_vectors(kept) == vectors
+    kept.write_text('{"model": "tiny", "documents": ["fwA="], "queries": [[1, 0]]}')
+    assert labelled.read_vectors(kept).documents == [[1.0, 0.0]]
+    for broken in ("", "[]", '{"model": "tiny", "documents": [3], "queries": []}'):
+        kept.write_text(broken)
+        with pytest.raises(UsageError, match=r"set\.vectors\.json"):
+            labelled.read_vectors(kept)
 
 
 def test_the_measures_are_those_of_the_books() -> None:

@@ -51,14 +51,14 @@ async def filled(db: Database, owner_url: str) -> None:
     await recall.fold(db)
 
 
-def nearest(owner_url: str, condition: str) -> set[int]:
+def nearest(owner_url: str, condition: str, asked: Sequence[float] = ASKED) -> set[int]:
     """The true ten among what fits a condition, by comparing everything."""
     with psycopg.connect(owner_url) as connection:
         connection.execute("SET enable_indexscan = off")
         rows = connection.execute(
             "SELECT d.ref FROM dataswarm.embeddings e JOIN dataswarm.documents d ON d.id = e.document_id"
             f" WHERE ({condition}) ORDER BY e.embedding <=> %s::halfvec LIMIT 10".encode(),
-            [str(ASKED)],
+            [str(list(asked))],
         ).fetchall()
         return {row[0] for row in rows}
 
@@ -135,6 +135,66 @@ async def test_a_remembered_plan_is_a_hint(db: Database, owner_url: str) -> None
     plans[filters] = (0, datetime(2026, 1, 1, tzinfo=UTC))
     assert (await recall.search(db, "", **question)).way == "exact"
     assert plans[filters][0] == 1
+
+
+async def test_what_nothing_narrows_is_found_without_a_plan(db: Database, owner_url: str) -> None:
+    """From the second time on: the same answer, with what its neighbours added; a lower clearance sees less."""
+    await filled(db, owner_url)
+    with psycopg.connect(owner_url, autocommit=True) as connection:  # nearest of all: a story told in three parts
+        connection.execute(
+            "UPDATE dataswarm.embeddings SET embedding = %s::halfvec WHERE document_id IN (201, 251, 301, 351)",
+            [str(ASKED)],
+        )
+    question: recall.Question = {"vector": ASKED, "model": "toy"}
+    first = await recall.search(db, "", **question)
+    assert any(item.neighbours for item in first.found)
+    assert db.remembered["recall graphs"] == {"toy"}
+    assert await recall.search(db, "", **question) == first
+    public = await recall.search(db, "", clearance=Sensitivity.PUBLIC, **question)
+    assert {item.sensitivity for item in first.found} == {Sensitivity.PUBLIC, Sensitivity.INTERNAL}
+    assert {item.sensitivity for item in public.found} == {Sensitivity.PUBLIC}
+
+
+WIDE = 128
+READ = """
+    SELECT sum(idx_tup_fetch)::integer AS rows FROM pg_stat_xact_user_tables
+    WHERE schemaname = 'dataswarm' AND relname ~ '^embeddings_'
+"""
+SIGNED = f"""
+    INSERT INTO dataswarm.embeddings (
+        model, document_id, at, importance, sensitivity, noun, agent, kind, subject, whole, branch, embedding
+    )
+    SELECT 'wide', d.id, d.at, d.importance, d.sensitivity, d.noun, d.agent, d.kind, d.subject, d.whole, d.branch, (
+        SELECT array_agg(sin(d.id * k * 0.37) + cos(d.id % 20 * k)) FROM generate_series(1, {WIDE}) AS k
+    )::real[]::halfvec
+    FROM dataswarm.documents d
+"""
+
+
+async def test_many_are_compared_by_their_signs_first(db: Database, owner_url: str) -> None:
+    """From the index alone; then those most alike by their figures. Nearly the true ten, none that a filter hides."""
+    async with db.transaction() as tx:
+        await embeddings.add_model(tx, "wide", WIDE)
+        await branches.fork(tx, "trial", by="ann")
+    with psycopg.connect(owner_url, autocommit=True) as connection:
+        connection.execute(MANY.replace("'agent-' || n % 10", "'agent-' || (n % 10 = 0)"))
+        connection.execute(SIGNED.encode())
+        connection.execute("UPDATE dataswarm.lexeme_totals SET documents = 1000000")  # as if it were one of many
+        connection.execute("VACUUM ANALYZE dataswarm.embeddings")
+        row = connection.execute("SELECT embedding::text FROM dataswarm.embeddings WHERE document_id = 777").fetchone()
+    assert row is not None
+    asked = [float(figure) for figure in row[0].strip("[]").split(",")]
+    filters: recall.Filters = {"agents": ["agent-false"], "reader": "agent-false"}
+    async with db.transaction() as tx:
+        answer = await recall.ask(tx, "", vector=asked, model="wide", **filters)
+        cursor = await tx._connection.execute(READ.encode())
+        read = await cursor.fetchone()
+    assert read is not None
+    assert 0 < read["rows"] < 300  # not the four thousand
+    assert answer.way == "approximate"
+    condition = "d.branch = 'main' AND d.agent = 'agent-false'"
+    assert len(found(answer) & nearest(owner_url, condition, asked)) >= 9
+    assert {(item.agent, item.branch) for item in answer.found} == {("agent-false", "main")}
 
 
 async def test_one_round_trip_obeys_clearance(db: Database) -> None:

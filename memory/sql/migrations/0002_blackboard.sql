@@ -57,7 +57,7 @@ CREATE TABLE dataswarm.observations (
     PRIMARY KEY (at, id)
 ) PARTITION BY RANGE (at);
 CREATE INDEX observations_id ON dataswarm.observations (id);
-CREATE INDEX observations_whole ON dataswarm.observations (whole, at DESC, id DESC);
+CREATE INDEX observations_whole ON dataswarm.observations (whole, at, id); -- grows at its end, is read backwards
 
 CREATE SEQUENCE dataswarm.decision_ids;
 CREATE TABLE dataswarm.decisions (

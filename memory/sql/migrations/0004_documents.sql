@@ -51,31 +51,34 @@ CREATE INDEX learnings_cause ON dataswarm.learnings (cause, playbook) WHERE sign
 -- ------------------------------------------------------------------------------------------------ documents
 
 -- One row for whatever can be found: a narrow copy of the filter columns and, unless confidential, its words.
--- `turn` is one entry of an ingested session; `importance` keeps a private observation with its agent.
+-- `turn` is one entry of an ingested session; `importance` keeps a private observation with its agent. What is read of
+-- thousands of rows to find ten stands first: each column before it would have to be passed over.
 CREATE TABLE dataswarm.documents (
     id          bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-    noun        text NOT NULL
-        CHECK (noun IN ('observation', 'decision', 'fact', 'learning', 'note', 'runbook', 'turn')),
     ref         bigint NOT NULL,
     at          timestamptz NOT NULL,
+    importance  double precision NOT NULL DEFAULT 1 CHECK (importance BETWEEN 0 AND 1),
+    sensitivity smallint NOT NULL CHECK (sensitivity BETWEEN 0 AND 2),
+    branch      text NOT NULL DEFAULT 'main',
+    lexemes     tsvector GENERATED ALWAYS AS (dataswarm.lexemes(text)) STORED,
+    noun        text NOT NULL
+        CHECK (noun IN ('observation', 'decision', 'fact', 'learning', 'note', 'runbook', 'turn')),
     agent       text NOT NULL,
     kind        text NOT NULL,
     subject     text NOT NULL,
     whole       text NOT NULL,
-    sensitivity smallint NOT NULL CHECK (sensitivity BETWEEN 0 AND 2),
     text        text,
-    lexemes     tsvector GENERATED ALWAYS AS (dataswarm.lexemes(text)) STORED,
-    branch      text NOT NULL DEFAULT 'main',
-    importance  double precision NOT NULL DEFAULT 1 CHECK (importance BETWEEN 0 AND 1),
     UNIQUE (noun, ref),
     CHECK (sensitivity < 2 OR text IS NULL)
 );
--- What is written waits in a short list, which every search reads; `fold_lexemes` empties it.
-CREATE INDEX documents_lexemes ON dataswarm.documents USING gin (lexemes) WITH (gin_pending_list_limit = 1024);
-CREATE INDEX documents_at ON dataswarm.documents (at DESC, id DESC);
-CREATE INDEX documents_whole ON dataswarm.documents (whole COLLATE "C", at DESC, id DESC); -- a subject begins with it
-CREATE INDEX documents_agent ON dataswarm.documents (agent, at DESC);
-CREATE INDEX documents_kind ON dataswarm.documents (kind COLLATE "C", at DESC);
+-- What is written waits in a short list, which every search reads; `index_words` empties it, beside the writers: a
+-- thousand documents are a megabyte. At the limit a writer does it itself, and a search takes a fifth longer. What goes
+-- by time grows at the end of its index, where a page is filled before the next one begins, and is read backwards.
+CREATE INDEX documents_lexemes ON dataswarm.documents USING gin (lexemes) WITH (gin_pending_list_limit = 1536);
+CREATE INDEX documents_at ON dataswarm.documents (at, id);
+CREATE INDEX documents_whole ON dataswarm.documents (whole COLLATE "C", at, id); -- a subject begins with it
+CREATE INDEX documents_agent ON dataswarm.documents (agent, at);
+CREATE INDEX documents_kind ON dataswarm.documents (kind COLLATE "C", at);
 CREATE INDEX documents_branch ON dataswarm.documents (branch, id) WHERE branch <> 'main';
 CREATE INDEX documents_unsearched ON dataswarm.documents (at DESC) WHERE sensitivity = 2;
 
@@ -95,6 +98,17 @@ CREATE TABLE dataswarm.lexeme_news ( -- read whole, by one folder: an index woul
     lexemes tsvector NOT NULL,
     sign    smallint NOT NULL
 );
+
+-- Bring the words that wait into their index. While somebody does it nobody else needs to, and no writer waits for it.
+CREATE FUNCTION dataswarm.index_words() RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF pg_try_advisory_xact_lock(hashtextextended('dataswarm.documents_lexemes', 0)) THEN
+        PERFORM gin_clean_pending_list('dataswarm.documents_lexemes');
+    END IF;
+END
+$$;
 
 -- Fold up to `most` entries of the news; how many. One folder at a time, the others find nothing to do.
 CREATE FUNCTION dataswarm.fold_lexemes(most integer) RETURNS integer
@@ -148,25 +162,34 @@ CREATE TABLE dataswarm.embeddings (
     at          timestamptz NOT NULL,
     importance  double precision NOT NULL,
     sensitivity smallint NOT NULL CHECK (sensitivity < 2),
+    branch      text NOT NULL,
+    embedding   public.halfvec NOT NULL,
     noun        text NOT NULL,
     agent       text NOT NULL,
     kind        text NOT NULL,
     subject     text NOT NULL,
     whole       text NOT NULL,
-    branch      text NOT NULL,
-    embedding   public.halfvec NOT NULL,
+    bits        bit varying GENERATED ALWAYS AS (
+        CASE WHEN public.vector_dims(embedding) BETWEEN 128 AND 4000 THEN public.binary_quantize(embedding) END
+    ) STORED,
     PRIMARY KEY (model, document_id),
     FOREIGN KEY (document_id) REFERENCES dataswarm.documents ON DELETE CASCADE
 ) PARTITION BY LIST (model);
--- Few rows are compared exactly, straight from here: four times faster than by way of `documents`.
-CREATE INDEX embeddings_at ON dataswarm.embeddings (at DESC);
-CREATE INDEX embeddings_whole ON dataswarm.embeddings (whole COLLATE "C", at DESC);
-CREATE INDEX embeddings_agent ON dataswarm.embeddings (agent, at DESC);
-CREATE INDEX embeddings_kind ON dataswarm.embeddings (kind COLLATE "C", at DESC);
+-- Few rows are compared exactly, straight from here: four times faster than by way of `documents`. More are compared by
+-- the signs of their figures first, from the index alone: a vector is fifteen times as wide as its signs, and reading
+-- it from the table is what costs.
+CREATE INDEX embeddings_at ON dataswarm.embeddings (at DESC)
+    INCLUDE (document_id, sensitivity, branch, importance, agent, bits);
+CREATE INDEX embeddings_whole ON dataswarm.embeddings (whole COLLATE "C", at DESC)
+    INCLUDE (document_id, sensitivity, branch, importance, agent, bits);
+CREATE INDEX embeddings_agent ON dataswarm.embeddings (agent, at DESC)
+    INCLUDE (document_id, sensitivity, branch, importance, bits);
+CREATE INDEX embeddings_kind ON dataswarm.embeddings (kind COLLATE "C", at DESC)
+    INCLUDE (document_id, sensitivity, branch, importance, agent, bits);
 
 CREATE TABLE dataswarm.embedding_queue (
-    model       text NOT NULL REFERENCES dataswarm.embedding_models ON DELETE CASCADE,
-    document_id bigint NOT NULL REFERENCES dataswarm.documents ON DELETE CASCADE,
+    model       text NOT NULL,
+    document_id bigint NOT NULL,
     queued_at   timestamptz NOT NULL,
     not_before  timestamptz NOT NULL,
     attempts    integer NOT NULL DEFAULT 0,
@@ -177,14 +200,16 @@ CREATE INDEX embedding_queue_due ON dataswarm.embedding_queue (model, not_before
 CREATE INDEX embedding_queue_oldest ON dataswarm.embedding_queue (model, queued_at);
 CREATE INDEX embedding_queue_failing ON dataswarm.embedding_queue (model) WHERE error <> '';
 
--- Every text that is new or has changed is counted and waits for its vector; without a model nothing is queued.
+-- Every text that is new or has changed is counted and waits for its vector; without a model nothing is queued. A model
+-- that is looked at stays until the commit.
 CREATE FUNCTION dataswarm.document_written() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
     INSERT INTO dataswarm.lexeme_news (lexemes, sign)
     SELECT strip(n.lexemes), 1 FROM newer n WHERE n.lexemes IS NOT NULL;
-    IF EXISTS (SELECT FROM dataswarm.embedding_models) THEN
+    PERFORM FROM dataswarm.embedding_models FOR KEY SHARE;
+    IF FOUND THEN
         INSERT INTO dataswarm.embedding_queue (model, document_id, queued_at, not_before)
         SELECT m.name, n.id, n.at, n.at
         FROM newer n CROSS JOIN dataswarm.embedding_models m WHERE n.text IS NOT NULL
@@ -204,7 +229,8 @@ BEGIN
     UNION ALL
     SELECT strip(n.lexemes), 1 FROM older o JOIN newer n ON n.id = o.id
     WHERE o.lexemes IS DISTINCT FROM n.lexemes AND n.lexemes IS NOT NULL;
-    IF NOT EXISTS (SELECT FROM dataswarm.embedding_models) THEN
+    PERFORM FROM dataswarm.embedding_models FOR KEY SHARE;
+    IF NOT FOUND THEN
         RETURN NULL;
     END IF;
     DELETE FROM dataswarm.embeddings e USING older o JOIN newer n ON n.id = o.id
@@ -231,6 +257,8 @@ AS $$
 BEGIN
     INSERT INTO dataswarm.lexeme_news (lexemes, sign)
     SELECT strip(o.lexemes), -1 FROM older o WHERE o.lexemes IS NOT NULL;
+    DELETE FROM dataswarm.embedding_queue q USING older o, dataswarm.embedding_models m
+    WHERE q.model = m.name AND q.document_id = o.id;
     RETURN NULL;
 END
 $$;
@@ -272,7 +300,7 @@ BEGIN
         PERFORM dataswarm.make_nearest();
     END IF;
     INSERT INTO dataswarm.embedding_queue (model, document_id, queued_at, not_before)
-    SELECT model_name, d.id, moment, moment FROM dataswarm.documents d WHERE d.text IS NOT NULL;
+    SELECT model_name, d.id, moment, moment FROM dataswarm.documents d WHERE d.text IS NOT NULL FOR KEY SHARE;
     RETURN true;
 END
 $$;
@@ -293,6 +321,7 @@ BEGIN
         WHERE n.name = model_name AND o.name <> n.name AND (o.at <= n.at OR o.state = 'serving')
     LOOP
         DELETE FROM dataswarm.embedding_models WHERE name = old.name;
+        DELETE FROM dataswarm.embedding_queue WHERE model = old.name;
         EXECUTE format('DROP TABLE dataswarm.%I', old.part);
     END LOOP;
     UPDATE dataswarm.embedding_models SET state = 'serving' WHERE name = model_name AND state <> 'serving';

@@ -1,15 +1,17 @@
 -- phase: expand
 -- summary: how anything is found again, by words and by vectors
 
--- The nearest by the graph of a model, for `recall` alone: it filters as it is told. `make_nearest` writes it anew when
--- a model comes or goes, with statements that name each model's table and dimensions, so that a session plans them
--- once: put together at each question, they were planned for a third of its time. The planner is left no way but the
--- graph. The body goes in as a quoted literal, for a model may be called anything.
+-- The nearest by the graph of a model: `nearest` for `recall` alone, filtered as it is told; `recall_nearest` with what
+-- is told of them, where nothing narrows the question. `make_nearest` writes both anew when a model comes or goes, with
+-- statements that name each model's table and dimensions, so that a session plans them once: put together at each
+-- question, they were planned for a third of its time. The planner is left no way but the graph. The bodies go in as
+-- quoted literals, for a model may be called anything.
 CREATE FUNCTION dataswarm.make_nearest() RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, public, pg_temp
 AS $make$
 DECLARE
-    v_arms text;
+    v_filtered text;
+    v_plain text;
 BEGIN
     SELECT string_agg(
         format(
@@ -39,7 +41,29 @@ BEGIN
                 END IF;
             $arm$, m.name, m.dimensions, m.part
         ), '' ORDER BY m.name
-    ) INTO v_arms
+    ), string_agg(
+        format(
+            $arm$
+            WHEN %1$L THEN RETURN QUERY
+                WITH near AS MATERIALIZED (
+                    SELECT x.document_id, (x.embedding::halfvec(%2$s)) <=> wanted AS distance
+                    FROM dataswarm.%3$I x
+                    WHERE x.sensitivity <= reach AND x.branch = 'main'
+                    ORDER BY (x.embedding::halfvec(%2$s)) <=> wanted LIMIT deep
+                ), described AS (
+                    SELECT d.*, row_number() OVER (ORDER BY n.distance, d.id) AS place,
+                           d.noun IN ('observation', 'decision', 'turn') AND count(*) OVER (PARTITION BY d.whole) > 1
+                               AS company
+                    FROM near n JOIN dataswarm.documents d ON d.id = n.document_id
+                )
+                SELECT s.id, s.noun, s.ref, s.at, s.agent, s.kind, s.subject, s.sensitivity,
+                       coalesce(left(s.text, 20000), ''), s.place,
+                       CASE WHEN s.company THEN dataswarm.earlier(s.whole, s.at, s.id) END,
+                       CASE WHEN s.company THEN dataswarm.later(s.whole, s.at, s.id) END
+                FROM described s;
+            $arm$, m.name, m.dimensions, m.part
+        ), '' ORDER BY m.name
+    ) INTO v_filtered, v_plain
     FROM dataswarm.embedding_models m WHERE m.dimensions <= 4000;
     EXECUTE format(
         $made$
@@ -54,16 +78,75 @@ BEGIN
         $made$,
         '#variable_conflict use_column
         DECLARE ids bigint[]; BEGIN '
-        || coalesce('CASE of_model' || v_arms || ' ELSE NULL; END CASE;', '') || ' RETURN ids; END'
+        || coalesce('CASE of_model' || v_filtered || ' ELSE NULL; END CASE;', '') || ' RETURN ids; END'
+    );
+    EXECUTE format(
+        $made$
+        CREATE OR REPLACE FUNCTION dataswarm.recall_nearest(of_model text, wanted public.halfvec, deep integer)
+        RETURNS TABLE (
+            id bigint, noun text, ref bigint, at timestamptz, agent text, kind text, subject text,
+            sensitivity smallint, text text, vector_rank bigint, earlier bigint, later bigint
+        )
+        LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp
+            SET plan_cache_mode = force_generic_plan SET enable_seqscan = off SET enable_bitmapscan = off
+            SET enable_hashjoin = off SET enable_mergejoin = off SET enable_sort = off SET jit = off
+        AS %L
+        $made$,
+        '#variable_conflict use_column
+        DECLARE reach smallint := dataswarm.clearance();
+        BEGIN PERFORM dataswarm.look_as_far(false, deep); '
+        || coalesce('CASE of_model' || v_plain || ' ELSE NULL; END CASE;', '') || ' END'
     );
 END
 $make$;
-REVOKE ALL ON FUNCTION dataswarm.make_nearest() FROM PUBLIC;
+
+-- How many of the graph's candidates are kept in view: more in a large memory, and where a filter hides most of them.
+CREATE FUNCTION dataswarm.look_as_far(is_filtered boolean, deep integer) RETURNS void
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    v_is_large CONSTANT boolean := (SELECT documents FROM dataswarm.lexeme_totals) > 300000;
+    v_far integer := CASE WHEN is_filtered THEN 200 ELSE 40 END;
+BEGIN
+    IF v_is_large THEN
+        v_far := CASE WHEN is_filtered THEN 400 ELSE 200 END; -- of ten nearest 9.9 are found among a million
+    END IF;
+    IF current_setting('hnsw.iterative_scan', true) IS NULL THEN
+        v_far := 1000; -- pgvector 0.7 cannot go on where a filter left too little over: look wider at once
+    ELSE
+        PERFORM set_config('hnsw.iterative_scan', 'relaxed_order', true),
+                set_config('hnsw.max_scan_tuples', '40000', true);
+    END IF;
+    PERFORM set_config('hnsw.ef_search', least(greatest(v_far, deep), 1000)::text, true);
+END
+$$;
+
+-- The neighbour in time of what belongs to a story about an asset.
+CREATE FUNCTION dataswarm.earlier(of_whole text, moment timestamptz, than bigint) RETURNS bigint
+LANGUAGE sql STABLE
+AS $$
+    SELECT b.id FROM dataswarm.documents b
+    WHERE b.whole COLLATE "C" = of_whole AND (b.at, b.id) < (moment, than)
+      AND b.noun IN ('observation', 'decision', 'turn')
+    ORDER BY b.at DESC, b.id DESC LIMIT 1
+$$;
+CREATE FUNCTION dataswarm.later(of_whole text, moment timestamptz, than bigint) RETURNS bigint
+LANGUAGE sql STABLE
+AS $$
+    SELECT b.id FROM dataswarm.documents b
+    WHERE b.whole COLLATE "C" = of_whole AND (b.at, b.id) > (moment, than)
+      AND b.noun IN ('observation', 'decision', 'turn')
+    ORDER BY b.at, b.id LIMIT 1
+$$;
 SELECT dataswarm.make_nearest();
-REVOKE ALL ON FUNCTION dataswarm.nearest(
-    text, public.halfvec, smallint, text[], bigint[], boolean, timestamptz, text, text, text[], text, text[], text,
-    double precision, integer
-) FROM PUBLIC;
+REVOKE ALL ON FUNCTION
+    dataswarm.make_nearest(), dataswarm.look_as_far(boolean, integer),
+    dataswarm.earlier(text, timestamptz, bigint), dataswarm.later(text, timestamptz, bigint),
+    dataswarm.nearest(
+        text, public.halfvec, smallint, text[], bigint[], boolean, timestamptz, text, text, text[], text, text[], text,
+        double precision, integer
+    )
+FROM PUBLIC;
 
 -- What fits a question, from both arms, with what is needed to weigh it. The clearance is filtered here, explicitly:
 -- under a policy the full-text index could not be used. Every plan is chosen here by what the filters leave over, none
@@ -91,6 +174,7 @@ DECLARE
     narrow CONSTANT integer := 3000;
     cut CONSTANT integer := 5000;
     probes CONSTANT integer := 300;
+    rerank CONSTANT integer := 150; -- so many of those whose signs are most alike are compared by their figures
     farthest CONSTANT text := chr(1114111); -- sorts after everything that begins with the same text
     is_worded CONSTANT boolean := query ~ '\S';
     v_places text;
@@ -107,6 +191,7 @@ DECLARE
     v_where text;
     v_recent text := '';
     v_paths text[] := '{}';
+    v_columns text := 'x.document_id, x.sensitivity, x.branch, x.importance, x.agent, x.bits'; -- what v_where speaks of
     v_few text;
     v_number bigint;
     v_ids bigint[];
@@ -148,10 +233,14 @@ BEGIN
     IF since IS NOT NULL THEN
         v_recent := format(' AND x.at >= %L', since);
         v_where := v_where || v_recent;
+        v_columns := v_columns || ', x.at';
     END IF;
     IF of_whole IS NOT NULL THEN
         v_where := v_where || format(' AND x.whole COLLATE "C" = %L', of_whole);
         v_paths := v_paths || (format('x.whole COLLATE "C" = %L', of_whole) || v_recent);
+    END IF;
+    IF of_whole IS NOT NULL OR subjects IS NOT NULL THEN
+        v_columns := v_columns || ', x.whole' || CASE WHEN subjects IS NULL THEN '' ELSE ', x.subject' END;
     END IF;
     IF subjects IS NOT NULL THEN
         v_where := v_where || format(' AND (x.subject ~ %L OR x.whole ~ %1$L)', subjects);
@@ -167,6 +256,7 @@ BEGIN
     END IF;
     IF kinds IS NOT NULL THEN
         v_where := v_where || format(' AND x.kind ~ %L', kinds);
+        v_columns := v_columns || ', x.kind';
         IF kind_list IS NOT NULL THEN
             v_paths := v_paths || (format('x.kind COLLATE "C" = ANY (%L)', kind_list) || v_recent);
         ELSIF kind_from <> '' THEN
@@ -180,6 +270,7 @@ BEGIN
     END IF;
     IF nouns IS NOT NULL THEN
         v_where := v_where || format(' AND x.noun = ANY (%L)', nouns);
+        v_columns := v_columns || ', x.noun';
         v_paths := v_paths || format('x.noun = ANY (%L)', nouns);
     END IF;
     IF reader IS NOT NULL THEN
@@ -284,7 +375,7 @@ BEGIN
     END IF;
     IF v_terms IS NOT NULL THEN
         SELECT string_agg(
-            format('%s * 2.2 * t%s / (t%2$s + x.norm)', v_weights[n], n), ' + ' ORDER BY n
+            format('float8 %L * t%s / (t%2$s + x.norm)', 2.2 * v_weights[n], n), ' + ' ORDER BY n
         ) INTO v_scored FROM generate_subscripts(v_terms, 1) n;
         v_budget := least(cut / greatest(v_share, 0.000001), 4 * cut);
         v_source := 'SELECT * FROM dataswarm.documents x WHERE ';
@@ -318,18 +409,20 @@ BEGIN
             EXECUTE format(
                 'SELECT array_agg(best.id), array_agg(best.score) FROM ('
                 ' SELECT x.id, %s AS score FROM ('
-                '  SELECT x.id, x.at, 1.2 * (0.25 + 0.75 * length(x.lexemes) / $2) AS norm, %s FROM ('
+                '  SELECT x.id, x.at, float8 ''0.3'' + $2 * length(x.lexemes) AS norm, %s FROM ('
                 '   %s) x'
                 '  WHERE %s AND x.id <> ALL ($3) OFFSET 0) x'
                 ' ORDER BY score DESC, x.at DESC, x.id DESC LIMIT %s) best',
                 v_scored,
                 (SELECT string_agg(
                      format(
-                         'width_bucket(ts_rank(x.lexemes, %L)::double precision, %L) AS t%s', v_terms[n], v_places, n
+                         'CASE WHEN x.lexemes @@ %1$L THEN'
+                         ' width_bucket(ts_rank(x.lexemes, %1$L)::double precision, %2$L) ELSE 0 END AS t%3$s',
+                         v_terms[n], v_places, n
                      ), ', '
                  ) FROM generate_subscripts(v_terms, 1) n),
                 v_try, v_where, deep
-            ) INTO v_words, v_scores USING v_ids, v_usual, v_hidden;
+            ) INTO v_words, v_scores USING v_ids, 0.9 / v_usual, v_hidden;
             v_words := coalesce(v_words, '{}');
             v_scores := coalesce(v_scores, '{}');
             EXIT WHEN cardinality(v_words) >= enough;
@@ -342,7 +435,7 @@ BEGIN
         ELSIF vector_dims(wanted) <> v_dimensions THEN
             RAISE invalid_parameter_value USING MESSAGE =
                 format('the model has %s dimensions here, not %s', v_dimensions, vector_dims(wanted));
-        ELSIF v_close NOT LIKE 'x.noun %' THEN
+        ELSIF v_close NOT LIKE 'x.noun %' AND (v_plan > 0 OR v_dimensions NOT BETWEEN 128 AND 4000) THEN
             v_way := 'exact';
             EXECUTE format(
                 'SELECT array_agg(id ORDER BY distance, id) FROM ('
@@ -350,6 +443,17 @@ BEGIN
                 ' FROM (SELECT * FROM dataswarm.%I x WHERE %s OFFSET 0) x WHERE %s AND x.document_id <> ALL ($2)'
                 ' ORDER BY distance, id LIMIT %s) best', v_part, v_close, v_where, deep
             ) INTO v_near USING wanted, v_hidden;
+        ELSIF v_close NOT LIKE 'x.noun %' THEN
+            v_way := 'approximate';
+            EXECUTE format(
+                'SELECT array_agg(id ORDER BY distance, id) FROM ('
+                ' SELECT e.document_id AS id, e.embedding <=> $1 AS distance FROM ('
+                '  SELECT x.document_id FROM (SELECT %s FROM dataswarm.%I x WHERE %s OFFSET 0) x'
+                '  WHERE %s AND x.document_id <> ALL ($2) ORDER BY x.bits <~> $4 LIMIT %s) alike'
+                ' JOIN dataswarm.%2$I e ON e.model = $3 AND e.document_id = alike.document_id'
+                ' ORDER BY distance, id LIMIT %6$s) best',
+                v_columns, v_part, v_close, v_where, greatest(rerank, 10 * deep), deep
+            ) INTO v_near USING wanted, v_hidden, of_model, binary_quantize(wanted);
         ELSIF v_ids IS NOT NULL THEN
             v_way := 'exact';
             EXECUTE format(
@@ -370,19 +474,7 @@ BEGIN
             v_way := 'approximate';
             is_filtered := v_paths <> '{}' OR v_reach = 0 OR subjects IS NOT NULL OR kinds IS NOT NULL
                            OR reader IS NOT NULL OR on_branch <> 'main';
-            IF current_setting('hnsw.iterative_scan', true) IS NULL THEN
-                -- pgvector 0.7 cannot go on where a filter left too little over: look wider at once.
-                PERFORM set_config('hnsw.ef_search', '1000', true);
-            ELSE
-                PERFORM set_config(
-                            'hnsw.ef_search',
-                            least(greatest(
-                                CASE WHEN is_filtered THEN 200 WHEN v_total > 300000 THEN 100 ELSE 40 END, deep
-                            ), 1000)::text, true
-                        ),
-                        set_config('hnsw.iterative_scan', 'relaxed_order', true),
-                        set_config('hnsw.max_scan_tuples', '40000', true);
-            END IF;
+            PERFORM dataswarm.look_as_far(is_filtered, deep);
             v_near := dataswarm.nearest(
                 of_model, wanted, v_reach, v_lines, v_hidden, is_filtered, since, of_whole, subjects, agents, kinds,
                 nouns, reader, least_important, deep
@@ -429,18 +521,8 @@ BEGIN
            s.vector_rank IS NOT NULL OR wanted IS NOT NULL AND EXISTS (
                SELECT FROM dataswarm.embeddings e WHERE e.model = of_model AND e.document_id = s.id
            ),
-           CASE WHEN s.company THEN (
-               SELECT b.id FROM dataswarm.documents b
-               WHERE b.whole COLLATE "C" = s.whole AND (b.at, b.id) < (s.at, s.id)
-                 AND b.noun IN ('observation', 'decision', 'turn')
-               ORDER BY b.at DESC, b.id DESC LIMIT 1
-           ) END,
-           CASE WHEN s.company THEN (
-               SELECT b.id FROM dataswarm.documents b
-               WHERE b.whole COLLATE "C" = s.whole AND (b.at, b.id) > (s.at, s.id)
-                 AND b.noun IN ('observation', 'decision', 'turn')
-               ORDER BY b.at, b.id LIMIT 1
-           ) END,
+           CASE WHEN s.company THEN dataswarm.earlier(s.whole, s.at, s.id) END,
+           CASE WHEN s.company THEN dataswarm.later(s.whole, s.at, s.id) END,
            v_way, v_plan, v_planned_at
     FROM described s;
 END
