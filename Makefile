@@ -14,7 +14,7 @@ $(VENV)/.ready: pyproject.toml requirements.lock
 	@$(PYTHON) -c 'import sys; sys.exit("dataswarm needs Python 3.11 or newer; set PYTHON=python3.12, say") if sys.version_info < (3, 11) else 0'
 	@echo "making $(VENV) (about a minute the first time) ..."
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@$(BIN)/python -m pip install --quiet 'uv>=0.9,<1'
+	@$(BIN)/python -m pip install --quiet 'uv>=0.13,<1'
 	@$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python --require-hashes -r requirements.lock
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --editable .
 	@touch $@
@@ -50,8 +50,13 @@ check: env ## lint, strict types, import contracts, lock
 format: env ## put the code in its one form
 	@$(BIN)/ruff check --fix-only --quiet . ; $(BIN)/ruff format .
 
-lock: ## pin every dependency by hash into requirements.lock
-	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate --no-header --extra model --extra demo --extra mysql --extra duckdb --extra clickhouse --group dev pyproject.toml -o requirements.lock
+PINNED := --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate --no-header
+# What PyTorch brings for NVIDIA's cards is left out: gigabytes, under a licence of its own (docs/embeddings.md).
+LEFT_OUT := cuda-bindings cuda-toolkit nvidia-cudnn-cu13 nvidia-cusparselt-cu13 nvidia-nccl-cu13 nvidia-nvshmem-cu13 triton
+
+lock: ## pin every dependency by hash into requirements*.lock
+	@$(BIN)/uv pip compile $(PINNED) --extra model --extra demo --extra mysql --extra duckdb --extra clickhouse --group dev pyproject.toml -o requirements.lock
+	@printf '%s\n' $(LEFT_OUT) | $(BIN)/uv pip compile $(PINNED) --extra local-embeddings --constraint requirements.lock --excludes - pyproject.toml -o requirements-local-embeddings.lock
 
 clean: ## remove .venv and caches
 	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis dist build *.egg-info

@@ -15,11 +15,25 @@ from config.settings import EmbeddingSettings, Settings
 from dataswarm.views import Json, plain
 from memory.access import AccessLog
 from memory.connection.database import Database
-from memory.finding import embeddings, filling
+from memory.finding import embedders, embeddings, filling
 from memory.finding.embedders import Embedder
 from memory.finding.recall import Answer
 
 BY_WORDS = "searched by words alone"
+
+
+def former_of(name: str, now: EmbeddingSettings) -> Embedder:
+    """The model that serves until the one configured now is filled in. SetupError where it is not to be had any more.
+
+    It has the address and the key of the one configured now where both are of one provider.
+    """
+    alike = now.name is not None and now.name.partition(":")[0] == name.partition(":")[0]
+    return embedders.remade(
+        name,
+        base_url=now.base_url if alike else None,
+        api_key=now.api_key.get_secret_value() if alike and now.api_key else None,
+        timeout_seconds=now.timeout_seconds,
+    )
 
 
 class Telling:
@@ -58,6 +72,7 @@ class Searching:
         database: the blackboard.
         settings: as they are now; a changed model is made at the next question.
         make: makes the model that is configured.
+        remake: makes the model that was, and serves until the configured one is filled in.
     """
 
     def __init__(
@@ -66,11 +81,15 @@ class Searching:
         settings: Callable[[], Settings],
         *,
         make: Callable[[EmbeddingSettings], Embedder] = embedder_of,
+        remake: Callable[[str, EmbeddingSettings], Embedder] = former_of,
     ) -> None:
         self._database = database
         self._settings = settings
         self._make = make
+        self._remake = remake
         self._made: tuple[EmbeddingSettings, Embedder] | None = None
+        self._indexed: set[str] = set()  # models that need no word about it
+        self._former: tuple[EmbeddingSettings, Embedder] | None = None
 
     async def search(
         self,
@@ -88,7 +107,7 @@ class Searching:
         """What fits a question best, best first; who asked is written down, with what they were shown.
 
         Keys: query, found, unsearched, model and coverage (of vectors; empty and None by words alone), way, note (why
-        by words alone, where a model is configured; else empty).
+        by words alone where a model is configured, or that its vectors are too long for an index; else empty).
 
         Raises:
             UsageError: as `recall.ask`.
@@ -99,6 +118,7 @@ class Searching:
             self._database,
             [] if embedder is None else [embedder],
             query,
+            older=self._older,
             nouns=nouns,
             kinds=kinds,
             subject=subject,
@@ -110,7 +130,8 @@ class Searching:
         if embedder is not None and not told.model:
             note = await self._why(embedder)
         await self._write_down(by, query, told)
-        return {"query": query, **plain(told), "note": f"{BY_WORDS}: {note}" if note else ""}
+        note = f"{BY_WORDS}: {note}" if note else await self._plainly(told.model)
+        return {"query": query, **plain(told), "note": note}
 
     async def _embedder(self, query: str) -> tuple[Telling | None, str]:
         """The configured model, and why there is none to be asked; neither where none is configured or needed."""
@@ -124,6 +145,13 @@ class Searching:
                 return None, error.message
         return Telling(self._made[1]), ""
 
+    async def _older(self, name: str) -> Embedder:
+        """The model that serves, while the configured one is being filled in."""
+        now = self._settings().embedding
+        if self._former is None or (self._former[0], self._former[1].name) != (now, name):
+            self._former = (now, await asyncio.to_thread(self._remake, name, now))
+        return self._former[1]
+
     async def _why(self, embedder: Telling) -> str:
         """Why a model that could be made gave no vector."""
         if embedder.problem:
@@ -133,6 +161,20 @@ class Searching:
         if known:
             return f"{embedder.name} gave a vector of other dimensions than it has here"
         return f"nothing was embedded by {embedder.name} yet; `dataswarm up` does it in the background"
+
+    async def _plainly(self, model: str) -> str:
+        """What a model without an index costs; empty for one that has it, or for none."""
+        if not model or model in self._indexed:
+            return ""
+        async with self._database.transaction(durable=False) as tx:
+            known = (await embeddings.models(tx)).get(model)
+        if known is None or known.is_indexed:
+            self._indexed.add(model)
+            return ""
+        return (
+            f"{model} has {known.dimensions} dimensions, an index holds {embeddings.INDEXED_UP_TO} at most:"
+            " every vector that the filters leave was compared, exactly and slowly"
+        )
 
     async def _write_down(self, by: str, query: str, told: Answer) -> None:
         log = AccessLog(self._database)

@@ -4,9 +4,10 @@
      "queries": [{"text": "…", "relevant": ["id", …]}]}
 
 `thread` is for what belongs to a story, in order (turns of a conversation): it is then found with its neighbours.
-Vectors may stand beside the set in `<stem>.vectors.json`, 8 bits a figure, so that no model is needed to measure:
+Vectors may stand beside the set in `<stem>.vectors.json`, in its order, so that no model is needed to measure: each a
+list of figures, or 8 bits a figure in base64.
 
-    {"model": "…", "dimensions": 384, "documents": ["base64", …], "queries": ["base64", …]}
+    {"model": "…", "documents": [[0.1, …], …], "queries": ["base64", …]}
 """
 
 from __future__ import annotations
@@ -91,28 +92,42 @@ def read(path: Path) -> Labelled:
     return found
 
 
-def read_vectors(path: Path) -> Vectors | None:
-    """The vectors beside a set; None where there are none.
+def beside(path: Path) -> Path:
+    """Where the vectors of a set stand."""
+    return path.with_suffix(".vectors.json")
+
+
+def read_vectors(path: Path) -> Vectors:
+    """Vectors from their file.
 
     Raises:
-        UsageError: the file is there and cannot be read.
+        UsageError: it cannot be read.
     """
-    beside = path.with_suffix(".vectors.json")
-    if not beside.is_file():
-        return None
     try:
-        given = json.loads(beside.read_text(encoding="utf-8"))
+        given = json.loads(path.read_text(encoding="utf-8"))
         return Vectors(
             str(given["model"]),
             [_figures(one) for one in given["documents"]],
             [_figures(one) for one in given["queries"]],
         )
-    except (ValueError, KeyError, TypeError) as error:
-        raise UsageError(f"{beside} cannot be read: {type(error).__name__}") from None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UsageError(f"{path} holds no vectors: {type(error).__name__}") from None
 
 
-def _figures(encoded: str) -> list[float]:
-    return [figure / 127 for figure in array("b", base64.b64decode(encoded))]
+def _figures(given: str | Sequence[float]) -> list[float]:
+    if isinstance(given, str):
+        return [figure / 127 for figure in array("b", base64.b64decode(given))]
+    return [float(figure) for figure in given]
+
+
+def write_vectors(path: Path, vectors: Vectors) -> None:
+    """Keep vectors, so that the next run needs no model."""
+    kept = {
+        "model": vectors.model,
+        "documents": [[round(figure, 6) for figure in vector] for vector in vectors.documents],
+        "queries": [[round(figure, 6) for figure in vector] for vector in vectors.questions],
+    }
+    path.write_text(json.dumps(kept) + "\n", encoding="utf-8")
 
 
 async def made(embedder: Embedder, labelled: Labelled) -> Vectors:

@@ -21,11 +21,12 @@ from benchmarks.retrieval.labelled import Labelled, Quality, Vectors
 from config.errors import UsageError
 from memory.connection.database import Database
 from memory.finding import embedders
+from memory.finding.embedders import Embedder
 from memory.server import migrate
 from memory.server.embedded import EmbeddedServer
 
 OWN = Path(__file__).with_name("runbooks.json")
-COVERAGES = (0.0, 0.25, 0.5, 0.75, 1.0)
+COVERAGES = (0.0, 0.1, 0.25, 0.5, 0.75, 1.0)
 DRAWS = 3  # which documents have their vectors already is drawn so often
 FTS, WORDS, VECTORS = "full text, one SQL", "words alone", "vectors alone"
 WIDTH = 130
@@ -35,6 +36,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     """What the command line takes."""
     parser.add_argument("files", nargs="*", type=Path, metavar="FILE", help="labelled sets; default: our own")
     parser.add_argument("--model", metavar="NAME", help="an embedding model, as sentence-transformers:all-MiniLM-L6-v2")
+    parser.add_argument("--vectors", type=Path, metavar="FILE", help="vectors of the one set; default: those beside it")
+    parser.add_argument("--keep-vectors", action="store_true", help="write what the model made beside each set")
     parser.add_argument("--base-url", metavar="URL", help="an OpenAI-compatible address of that model")
     parser.add_argument("--quick", action="store_true", help="one draw at each coverage")
     parser.add_argument("--json", type=Path, metavar="FILE", help="keep the figures; several sets: FILE-<name>")
@@ -54,7 +57,9 @@ def run(options: argparse.Namespace) -> int:
     files = options.files or [OWN]
     sets = [(path, labelled.read(path)) for path in files]
     at = options.at or datetime.now(UTC).isoformat(timespec="seconds")
-    reports = asyncio.run(_all(sets, options.model, options.base_url, 1 if options.quick else DRAWS, at))
+    if options.vectors and (len(sets) > 1 or options.model):
+        raise UsageError("--vectors are of one set, and instead of a --model")
+    reports = asyncio.run(_all(sets, options, at))
     console = Console()
     for (path, _), report in zip(sets, reports, strict=True):
         report.show(console if console.is_terminal else Console(width=WIDTH))
@@ -70,17 +75,17 @@ def _made() -> Path:
     return directory
 
 
-async def _all(
-    sets: list[tuple[Path, Labelled]], model: str | None, base_url: str | None, draws: int, at: str
-) -> list[Report]:
-    embedder = embedders.from_model(model, base_url=base_url) if model else None
+async def _all(sets: list[tuple[Path, Labelled]], options: argparse.Namespace, at: str) -> list[Report]:
+    embedder = embedders.from_model(options.model, base_url=options.base_url) if options.model else None
+    draws = 1 if options.quick else DRAWS
     directory = _made()
     server = await asyncio.to_thread(EmbeddedServer.start, directory / "pg")
     reports = []
     try:
         for number, (path, given) in enumerate(sets):
-            vectors = await labelled.made(embedder, given) if embedder else labelled.read_vectors(path)
-            _fitting(path, given, vectors)
+            vectors = await _vectors(path, given, embedder, options.vectors)
+            if embedder and vectors and options.keep_vectors:
+                labelled.write_vectors(labelled.beside(path), vectors)
             with timed(f"{given.name}: {len(given.texts)} documents, {len(given.questions)} questions"):
                 rows = await _measured(server, f"set_{number}", given, vectors, draws)
             told = {
@@ -90,16 +95,33 @@ async def _all(
                 "vectors": vectors.model if vectors else "none",
                 "server_version": server_settings(server.url)["server_version"],
             }
-            reports.append(Report(f"retrieval, {given.name}", at, machine(), versions(["dataswarm"]), told, rows))
+            reports.append(
+                Report(
+                    f"retrieval, {given.name}",
+                    at,
+                    machine(),
+                    versions(["dataswarm", "sentence-transformers", "torch"] if options.model else ["dataswarm"]),
+                    told,
+                    rows,
+                )
+            )
     finally:
         await asyncio.to_thread(server.stop)
         shutil.rmtree(directory, ignore_errors=True)
     return reports
 
 
-def _fitting(path: Path, given: Labelled, vectors: Vectors | None) -> None:
-    if vectors and (len(vectors.documents), len(vectors.questions)) != (len(given.texts), len(given.questions)):
-        raise UsageError(f"the vectors beside {path} are of another set", hint="make them again, or take them away")
+async def _vectors(path: Path, given: Labelled, embedder: Embedder | None, file: Path | None) -> Vectors | None:
+    """By the model, from the file named, from the one beside the set, or none."""
+    if embedder is not None:
+        return await labelled.made(embedder, given)
+    kept = file or labelled.beside(path)
+    if file is None and not kept.is_file():
+        return None
+    vectors = labelled.read_vectors(kept)
+    if (len(vectors.documents), len(vectors.questions)) != (len(given.texts), len(given.questions)):
+        raise UsageError(f"{kept} has the vectors of another set than {path}", hint="make them again, or take it away")
+    return vectors
 
 
 async def _measured(

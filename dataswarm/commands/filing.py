@@ -160,6 +160,6 @@ def _add_export(memory: typer.Typer) -> None:
             page.line(", ".join(f"{number} {state}" for state, number in sorted(found["counts"].items())))
             for one in found["files"]:
                 if one["state"] == "beside":
-                    page.line(f"{one['path']} was edited by hand and stands; ours is {one['path']}.new")
+                    page.line(f"{one['path']} was edited by hand and stands; ours is {one['ours']}")
 
         tell(config, work, as_json=as_json, show=show)

@@ -37,7 +37,7 @@ class Toy:
         """One vector a text."""
         if self.away:
             raise TransientError("the provider is away")
-        words = ("cents", "euros", "rows", "schema")[: self.dimensions]
+        words = ("cents", "euros", "rows", "schema", *(f"w{n}" for n in range(self.dimensions)))[: self.dimensions]
         return [[1.0 + text.count(word) for word in words] for text in texts]
 
     async def question(self, text: str) -> list[float]:
@@ -92,6 +92,41 @@ async def test_whatever_is_in_the_way_the_words_answer(db: Database, toy: Toy) -
     settings = Settings.model_validate({"embedding": {"name": "odd:model"}})
     told = await Searching(db, lambda: settings, make=unusable).search("cents", by="ann")
     assert (told["note"], len(told["found"])) == ("searched by words alone: the provider of it is not installed", 1)
+
+
+async def test_the_model_before_serves_until_the_new_one_is_filled_in(db: Database, toy: Toy) -> None:
+    """It is made again from the name of its vectors, once; where it is not to be had, the new one answers."""
+    await Filler(db, toy).once()
+    new = Toy()
+    new.name = "openai:new"
+    await Filler(db, new, batch=2).once()
+    made: list[str] = []
+
+    def remake(name: str, _: Any) -> Toy:
+        made.append(name)
+        return toy
+
+    settings = Settings.model_validate({"embedding": {"name": "openai:new"}})
+    searches = Searching(db, lambda: settings, make=lambda _: new, remake=remake)
+    for _ in range(2):
+        told = await searches.search("cents", by="ann", nouns=["fact"])
+        assert (told["model"], told["coverage"], told["note"]) == ("openai:toy", 1.0, "")
+    assert made == ["openai:toy"]
+    toy.away = True
+    told = await searches.search("cents euros", by="ann", nouns=["fact"])
+    assert (told["model"], told["coverage"]) == ("openai:new", pytest.approx(2 / 3))
+    toy.away = False
+    await Filler(db, new, batch=2).once()
+    assert (await searches.search("cents", by="ann"))["model"] == "openai:new"
+
+
+async def test_vectors_too_long_for_an_index_are_said_to_be(db: Database, toy: Toy) -> None:
+    """Above 4,000 dimensions every vector is compared: the answer is exact, and says what it costs."""
+    toy.dimensions = 4100
+    await Filler(db, toy).once()
+    told = await searching(db, toy).search("cents", by="ann")
+    assert (told["model"], told["way"]) == ("openai:toy", "exact")
+    assert "4100 dimensions, an index holds 4000 at most" in told["note"]
 
 
 async def test_without_a_model_or_a_question_nothing_is_asked(db: Database, toy: Toy) -> None:
