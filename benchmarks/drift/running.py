@@ -32,6 +32,7 @@ WIDTH = 130
 SIZES, QUICK_SIZES = (100, 1_000, 10_000), (100, 1_000)
 LOOP, ALEMBIC = "Inspector, table by table", "Alembic compare"
 FASTER, CHEAPER, LARGE = 20.0, 50.0, 10_000
+HELD_MS, TICK = 50.0, 0.005
 LOOKS = 5
 RELATIONS = ("table_", "column_")
 
@@ -95,6 +96,14 @@ def _rows(size: int) -> list[Row]:
             (Target(CHEAPER),) if is_large else (),
             note="a look at the fingerprint against the first read, connection included",
         ),
+        Row(
+            f"held_{size}",
+            "the longest the event loop is held by it",
+            "ms",
+            "lower",
+            (Target(HELD_MS),) if is_large else (),
+            note="how late a tick of 5 ms comes at worst, in a look of its own",
+        ),
         Row(f"compare_{size}", "read anew and compare, 1 % changed", "s", "lower", (Target(1.0, (ALEMBIC,)),)),
         Row(f"exact_{size}", "of the changes made, those told exactly", "", "higher", (Target(1.0),)),
         Row(f"false_{size}", "changes told that nobody made", "", "lower", (Target(0.0),)),
@@ -126,6 +135,7 @@ async def _measure(url: str, size: int, rows: dict[str, Row], told: Told | None)
             mark = await warehouse.fingerprint()
             looks.append(perf_counter() - began)
         again = median(looks)
+        rows[f"held_{size}"].add(PRODUCT, await _longest_held(warehouse))
     rows[f"scan_{size}"].add(PRODUCT, first)
     rows[f"again_{size}"].add(PRODUCT, first / again)
     if told is not None:
@@ -156,6 +166,23 @@ async def _scan(warehouse: PostgresWarehouse) -> tuple[Catalog, float]:
     began = perf_counter()
     catalog = await warehouse.catalog()
     return catalog, perf_counter() - began
+
+
+async def _longest_held(warehouse: PostgresWarehouse) -> float:
+    """How late a tick comes at worst while the warehouse is read, in milliseconds."""
+    late = [0.0]
+
+    async def tick() -> None:
+        while True:
+            due = perf_counter() + TICK
+            await asyncio.sleep(TICK)
+            late.append(perf_counter() - due)
+
+    ticking = asyncio.create_task(tick())
+    await warehouse.catalog()
+    await asyncio.sleep(TICK)
+    ticking.cancel()
+    return max(late) * 1000
 
 
 def _judge(rows: dict[str, Row], size: int, name: str, said: set[Planted], planted: set[Planted]) -> None:

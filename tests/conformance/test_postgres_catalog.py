@@ -150,6 +150,97 @@ async def test_indexes_are_told_without_the_names_around_them(shelf: Any, lookin
     )
 
 
+_INDEXED = """
+create type shelf.mood as enum ('a', 'b'); create domain shelf.short as varchar(3); create collation shelf.own from "C";
+create table shelf.shop (
+  "select" integer, "odd ""name" bigint, "user" text, ten varchar(10), free varchar, padded char(3), "Called" name,
+  at timestamp(3), m shelf.mood, s shelf.short, c text collate "C", o varchar collate shelf.own, list text[], j jsonb,
+  uid uuid, during int4range, gone integer, amount numeric(3, 1), money money);
+alter table shelf.shop drop gone;
+create index on shelf.shop ("select"); create unique index on shelf.shop ("odd ""name", "select", "user");
+create index on shelf.shop (ten); create index on shelf.shop (free, padded);
+create index on shelf.shop using hash (ten);
+create index on shelf.shop ("Called"); create index on shelf.shop (at, uid, amount, money);
+create index on shelf.shop (m);
+create index on shelf.shop (s); create index on shelf.shop (c); create index on shelf.shop (o);
+create index on shelf.shop (list);
+create index on shelf.shop (c collate "default"); create index on shelf.shop ("user" collate "C");
+create index on shelf.shop ("user" text_pattern_ops); create index on shelf.shop (ten varchar_pattern_ops);
+create index on shelf.shop (ten varchar_ops); create index on shelf.shop ("user", "select" desc);
+create index on shelf.shop ("select" nulls first); create index on shelf.shop ("select" desc nulls last);
+create index on shelf.shop ("select") include ("user"); create unique index on shelf.shop (ten) nulls not distinct;
+create index on shelf.shop ("select") where "select" > 3; create index on shelf.shop ("select") with (fillfactor = 50);
+create index on shelf.shop (("select" + 1), ten); create index on shelf.shop using gin (j jsonb_path_ops);
+create index on shelf.shop using gin (list); create index on shelf.shop using gist (during);
+create index on shelf.shop using brin (at); create index on shelf.shop using spgist ("user");
+create table shelf.split (a varchar(2), b integer) partition by list (a);
+create index on shelf.split (a, b); create index on only shelf.split (b);
+"""
+_RIVAL = """
+create function shelf.compared(varchar, varchar) returns integer language sql immutable
+  as 'select bttextcmp($1::text, $2::text)';
+create operator class shelf.rival default for type varchar using btree as operator 1 <(text, text),
+  operator 2 <=(text, text), operator 3 =(text, text), operator 4 >=(text, text), operator 5 >(text, text),
+  function 1 shelf.compared(varchar, varchar);
+create index on shelf.shop (ten); create index on shelf.shop (ten text_ops)
+"""
+
+
+async def test_indexes_are_told_as_the_server_writes_them(shelf: Any, looking: PostgresWarehouse) -> None:
+    """What is written without the server is to the letter what it would write, a rival of its classes included."""
+
+    async def compare() -> list[str]:
+        written = shelf.run(
+            "select pg_get_indexdef(i.indexrelid) from pg_index i"
+            " where i.indrelid in ('shelf.shop'::regclass, 'shelf.split'::regclass)"
+        )
+        expected = sorted(text.partition(" USING ")[2] for (text,) in written)
+        told = [i.definition for t in (await looking.catalog()).tables for i in t.indexes]
+        assert sorted(told) == expected
+        return told
+
+    shelf.run(_INDEXED)
+    assert len(await compare()) > 30
+    shelf.run(_RIVAL)
+    assert {"btree (ten)", "btree (ten text_ops)"} < set(await compare())
+
+
+async def test_many_tables_are_told_as_few_are(shelf: Any, looking: PostgresWarehouse) -> None:
+    """Six hundred tables at once, read by other plans and in slices: each as it is alone, in one whole fingerprint."""
+    statements = [
+        f"create table shelf.t{n} (id bigint primary key, a varchar({n % 7 + 1}) default 'x', b integer check (b > 0),"
+        f' c numeric(5, {n % 3}), d text collate "C", e integer generated always as (b + 1) stored,'
+        f" up bigint references shelf.t{max(0, n - 1)});"
+        f"alter table shelf.t{n} drop a; alter table shelf.t{n} alter id type integer, add z{n} date;"
+        f"create index on shelf.t{n} (d, b); create index on shelf.t{n} (b desc);"
+        f"comment on column shelf.t{n}.b is '{n}'; grant select (c) on shelf.t{n} to actor"
+        for n in range(600)
+    ]
+    for first in range(0, len(statements), 50):
+        shelf.run(";".join(statements[first : first + 50]))
+    many = await looking.catalog()
+    assert many.fingerprint == fingerprint(many.tables, many.invisible, many.enumerations, many.sequences)
+    found = {t.name: t for t in many.tables}
+    shelf.run("create schema aside; grant usage on schema aside to reader")
+    try:
+        chosen = random.Random(7).sample(range(600), 5)
+        for n in chosen:
+            shelf.run(f"alter table shelf.t{n} set schema aside")
+        few = await warehouse(shelf.url("reader"), schemas=["aside"]).catalog()
+        assert [replace(t, schema="shelf") for t in few.tables] == [
+            replace(
+                found[t.name],
+                constraints=tuple(
+                    replace(c, references=new.references, definition=new.definition)
+                    for c, new in zip(found[t.name].constraints, t.constraints, strict=True)
+                ),
+            )
+            for t in few.tables
+        ]
+    finally:
+        shelf.run("drop schema aside cascade")
+
+
 async def test_views_are_told_with_their_queries(shelf: Any, looking: PostgresWarehouse) -> None:
     """Views and materialized views with kind and query; an index on a materialized view with it."""
     shelf.run(

@@ -11,7 +11,7 @@ import psycopg
 import pytest
 
 from config.errors import TransientError
-from integrations.base import Catalog, Table
+from integrations.base import Catalog, Index, Table
 from integrations.warehouses.postgres import PostgresOptions, PostgresWarehouse
 from tests.conformance.interposing import interposed
 
@@ -96,13 +96,17 @@ async def test_what_was_never_told_and_is_locked_is_no_catalog(mill: Any) -> Non
 
 
 async def test_a_locked_table_without_such_texts_is_told(mill: Any) -> None:
-    """Keys, defaults and columns need no lock: a table that has no more is told even at the first look."""
-    mill.run("drop table mill.other; create table mill.other (a integer default 3, primary key (a))")
+    """Keys, defaults, columns and plain indexes need no lock: a table that has no more is told at the first look."""
+    mill.run(
+        "drop table mill.other; create table mill.other (a integer default 3, b text, primary key (a));"
+        "create index by_both on mill.other (b, a)"
+    )
     with psycopg.connect(mill.url("postgres")) as holder:
         holder.execute("lock table mill.other in access exclusive mode")
         async with asyncio.timeout(SOON):
             other = named(await warehouse(mill.url("reader"), **PATIENT).catalog())["other"]
     assert (other.columns[0].default, other.constraints[0].definition) == ("3", "PRIMARY KEY (a)")
+    assert other.indexes == (Index("by_both", ("b", "a"), definition="btree (b, a)"),)
 
 
 @pytest.mark.parametrize(
@@ -111,7 +115,7 @@ async def test_a_locked_table_without_such_texts_is_told(mill: Any) -> None:
         "alter table mill.ground rename a to z",
         "alter table mill.ground drop constraint positive, add constraint positive check (a > 1)",
         "drop index mill.plain; create index plain on mill.ground (b desc)",
-        "alter index mill.plain rename to plainer",
+        "alter index mill.ground_expr_idx rename to plainer",
         "create or replace view mill.seen as select a + 0 as a from mill.ground",
     ],
 )

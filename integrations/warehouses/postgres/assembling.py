@@ -4,84 +4,63 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from sys import intern
-from typing import Any, TypeVar
+from operator import attrgetter
+from typing import TypeVar
 
-from integrations.base import Catalog, Column, Constraint, Enumeration, Grant, Index, NumberSequence, Table
+from integrations.base import Catalog, Constraint, Enumeration, Grant, Index, NumberSequence, Table
+from integrations.warehouses.postgres.columns import Columns, Row, with_generated
 from integrations.warehouses.postgres.definitions import Place
 from integrations.warehouses.postgres.hashing import fingerprint
 
 KINDS = {"r": "table", "p": "table", "v": "view", "m": "materialized view", "f": "foreign table"}
 _CONSTRAINTS = {"p": "primary_key", "u": "unique", "f": "foreign_key", "c": "check", "x": "exclusion"}
-_NUMBERINGS = {"a": "always", "d": "by default", "": ""}
 _PUBLIC = 0
-_VANISHED = ("???", "???[]")
+_NAME = attrgetter("name")
+_IDENTITY_AND_NAME = attrgetter("identity", "name")
 
 _Named = TypeVar("_Named", Constraint, Index)
 
-Row = tuple[Any, ...]
 Right = tuple[int, str, str, bool]
 """The oid of a role, its name, a privilege, and whether the role may pass it on."""
 
 
 @dataclass(slots=True)
 class Rows:
-    """Everything that was read, by the relation it belongs to.
-
-    Columns are most of a catalog, so each is made when its row comes and no row is kept.
-    """
+    """Everything that was read, by the relation it belongs to."""
 
     taken_at: datetime
     invisible: tuple[str, ...]
-    has_vanished_types: bool = False
     relations: dict[int, Row] = field(default_factory=dict)
-    columns: dict[int, list[Column]] = field(default_factory=dict)
-    generated: dict[int, dict[str, Place]] = field(default_factory=dict)
-    partly_granted: dict[int, list[tuple[str, str]]] = field(default_factory=dict)
-    constraints: dict[int, list[Row]] = field(default_factory=dict)
+    columns: Columns = field(default_factory=Columns)
+    keys: dict[int, list[Constraint]] = field(default_factory=dict)
+    checks: dict[int, list[Row]] = field(default_factory=dict)
     indexes: dict[int, list[Row]] = field(default_factory=dict)
     rights: dict[str, list[Right]] = field(default_factory=dict)
     enumerations: list[Row] = field(default_factory=list)
     sequences: list[Row] = field(default_factory=list)
+    _constraints: list[Row] = field(default_factory=list)
     _shapes: dict[int, object] = field(default_factory=dict)
 
     def take_relations(self, rows: Iterable[Row]) -> None:
         """Rows of RELATIONS."""
         self.relations.update((row[0], row) for row in rows)
 
-    def take_columns(self, rows: Iterable[Row]) -> None:
-        """Rows of COLUMNS."""
-        for oid, attnum, name, type_, nullable, generated, default, numbering, comment, collation, rights in rows:
-            identity = intern(str(attnum))
-            siblings = self.columns.setdefault(oid, [])
-            siblings.append(
-                Column(
-                    intern(name),
-                    len(siblings) + 1,
-                    intern(type_),
-                    nullable,
-                    default,
-                    identity,
-                    comment or "",
-                    "",
-                    _NUMBERINGS[numbering],
-                    collation or "",
-                )
-            )
-            if generated is not None:
-                self.generated.setdefault(oid, {})[identity] = ("generated", generated, attnum)
-            if rights is not None:
-                self.partly_granted.setdefault(oid, []).append((name, rights))
-            if type_ in _VANISHED:
-                self.has_vanished_types = True
-
     def take_constraints(self, rows: Iterable[Row]) -> None:
         """Rows of CONSTRAINTS."""
-        for row in rows:
-            self.constraints.setdefault(row[1], []).append(row)
+        self._constraints.extend(rows)
+
+    def make_keys(self, at_once: int) -> bool:
+        """Make so many constraints, but those whose text is still to come; are there more? Columns must be made."""
+        for row in self._constraints[-at_once:]:
+            if row[5] is None:
+                self.checks.setdefault(row[1], []).append(row)
+            else:
+                self.keys.setdefault(row[1], []).append(_constraint(row, self.columns, row[5]))
+        del self._constraints[-at_once:]
+        return bool(self._constraints)
 
     def take_indexes(self, rows: Iterable[Row]) -> None:
         """Rows of INDEXES."""
@@ -102,8 +81,8 @@ class Rows:
         """Every name in a relation, its own included."""
         if relation not in self._shapes:
             row = self.relations[relation]
-            names = frozenset((c.identity, c.name) for c in self.columns.get(relation, ()))
-            self._shapes[relation] = hash((row[1], row[2], names))
+            columns = self.columns.of.get(relation, ())
+            self._shapes[relation] = hash((row[1], row[2], tuple(map(_IDENTITY_AND_NAME, columns))))
         return self._shapes[relation]
 
 
@@ -119,7 +98,7 @@ def assemble(rows: Rows, texts: Mapping[Place, str]) -> Catalog:
     return Catalog(
         tables=tuple(tables),
         taken_at=rows.taken_at,
-        fingerprint=fingerprint(tables, rows.invisible, enumerations, sequences),
+        fingerprint=fingerprint(tables, rows.invisible, enumerations, sequences, rows.columns.written),
         invisible=rows.invisible,
         enumerations=tuple(enumerations),
         sequences=tuple(sequences),
@@ -128,68 +107,53 @@ def assemble(rows: Rows, texts: Mapping[Place, str]) -> Catalog:
 
 def _table(row: Row, rows: Rows, texts: Mapping[Place, str]) -> Table:
     oid, schema, name, kind, estimate, owner, listed, comment = row
-    columns = _columns(rows.columns.get(oid, []), rows.generated.get(oid, {}), texts)
-    names = {c.identity: c.name for c in columns}
+    checks = (_constraint(c, rows.columns, texts["constraint", c[0], 0]) for c in rows.checks.get(oid, ()))
     return Table(
         schema=schema,
         name=name,
-        columns=columns,
+        columns=with_generated(rows.columns.of.get(oid, ()), rows.columns.generated.get(oid, {}), texts),
         kind=KINDS[kind],
         identity=str(oid),
         rows=estimate,
         comment=comment,
-        constraints=_sorted(_constraint(c, names, texts) for c in rows.constraints.get(oid, ())),
-        indexes=_sorted(_index(i, names, texts) for i in rows.indexes.get(oid, ())),
+        constraints=_sorted([*rows.keys.get(oid, ()), *checks]),
+        indexes=_sorted([_index(i, rows.columns, texts) for i in rows.indexes.get(oid, ())]),
         definition=texts.get(("view", oid, 0), "").strip().removesuffix(";"),
         partitioning=texts.get(("partitioning", oid, 0), ""),
         owner=owner,
-        grants=_grants(owner, rows.rights.get(listed, ()), rows.partly_granted.get(oid, ())),
+        grants=_grants(owner, rows.rights.get(listed, ()), rows.columns.partly_granted.get(oid, ())),
     )
 
 
-def _sorted(things: Iterable[_Named]) -> tuple[_Named, ...]:
-    return tuple(sorted(things, key=lambda thing: thing.name))
+def _sorted(things: list[_Named]) -> tuple[_Named, ...]:
+    return tuple(sorted(things, key=_NAME) if len(things) > 1 else things)
 
 
-def _columns(
-    columns: Sequence[Column], generated: Mapping[str, Place], texts: Mapping[Place, str]
-) -> tuple[Column, ...]:
-    """In their order: of small catalogs they come so, unless one was altered since the table was made."""
-    numbers = [int(c.identity or 0) for c in columns]
-    if numbers != sorted(numbers):
-        in_order = [columns[place] for _, place in sorted(zip(numbers, range(len(numbers)), strict=True))]
-        columns = [Column(c[0], place, *c[2:]) for place, c in enumerate(in_order, start=1)]
-    if generated:
-        columns = [
-            c._replace(generated=texts[generated[c.identity]]) if c.identity and c.identity in generated else c
-            for c in columns
-        ]
-    return tuple(columns)
-
-
-def _constraint(row: Row, names: Mapping[str | None, str], texts: Mapping[Place, str]) -> Constraint:
-    oid, _, name, kind, key, definition, schema, table, referenced = row
+def _constraint(row: Row, columns: Columns, definition: str) -> Constraint:
+    _, relation, name, kind, key, _, schema, table, target, target_key, referenced = row
+    if referenced is None:
+        referenced = columns.names(target, (target_key or "").split())
     return Constraint(
         name=name,
         kind=_CONSTRAINTS[kind],
         # An exclusion may be on an expression, which is no column.
-        columns=tuple(names[n] for n in (key or "").split() if n in names),
-        definition=texts[("constraint", oid, 0)] if definition is None else definition,
+        columns=tuple(column for column in columns.names(relation, (key or "").split()) if column is not None),
+        definition=definition,
         references=f"{schema}.{table}" if table else "",
-        referenced=tuple(referenced or ()),
+        referenced=tuple(referenced),
     )
 
 
-def _index(row: Row, names: Mapping[str | None, str], texts: Mapping[Place, str]) -> Index:
-    oid, _, name, unique, count, key = row
-    keys = key.split()[:count]
+def _index(row: Row, columns: Columns, texts: Mapping[Place, str]) -> Index:
+    oid, relation, name, unique, count, key = row
     return Index(
         name=name,
         columns=tuple(
-            names[n] if n != "0" else _bare(texts[("expression", oid, place)]) for place, n in enumerate(keys, start=1)
+            _bare(texts["expression", oid, place]) if column is None else column
+            for place, column in enumerate(columns.names(relation, key.split()[:count]), start=1)
         ),
         unique=unique,
-        definition=texts[("index", oid, 0)],
+        definition=texts["index", oid, 0],
     )
 
 

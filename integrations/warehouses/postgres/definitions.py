@@ -5,6 +5,7 @@ waits for whoever holds ACCESS EXCLUSIVE (a migration in mid-transaction, a rebu
 took until the transaction ends: a look at many views would in turn stop every ALTER TABLE of what they read, and could
 fill the server's table of locks. Hence:
 
+- What is written alike in any case is not asked for: an index of plain columns (`texts.py`).
 - What somebody has locked, or waits to lock, is left out. Who locks something between that and its turn costs a wait
   of milliseconds, and then those texts are asked for anew.
 - Views go through one anonymous block that asks for each in a subtransaction of its own and lets go of its locks.
@@ -30,6 +31,7 @@ from psycopg.rows import DictRow, tuple_row
 
 from config.errors import TransientError
 from integrations.warehouses.postgres import texts
+from integrations.warehouses.postgres.beside import in_a_thread, uncollected
 
 Place = tuple[str, int, int]
 """What a text belongs to: part, oid, and the number of the column or expression."""
@@ -119,7 +121,7 @@ async def read_definitions(
     await cursor.execute("close dataswarm_views")
     await _wait_at_most(cursor, patience)
     told.names = (await (await cursor.execute(texts.NAMES)).fetchall())[0][0]
-    read = await asyncio.to_thread(lambda: {int(oid) for row in told.rows for oid in row[5].split()})
+    read = await in_a_thread(lambda: {int(oid) for row in told.rows for oid in row[5].split()})
     if strangers := sorted(oid for oid in read if not is_looked_at(oid)):
         told.elsewhere = dict(await (await cursor.execute(texts.ELSEWHERE, (strangers,))).fetchall())
     return told
@@ -130,6 +132,7 @@ async def _wait_at_most(cursor: psycopg.AsyncCursor[Any], patience: str) -> None
 
 
 async def _keep(cursor: psycopg.AsyncCursor[Any], take: Callable[[Iterable[Any]], None]) -> None:
-    while chunk := await cursor.fetchmany(_CHUNK):
-        take(chunk)
-        await asyncio.sleep(0)
+    with uncollected():
+        while chunk := await cursor.fetchmany(_CHUNK):
+            take(chunk)
+            await asyncio.sleep(0)

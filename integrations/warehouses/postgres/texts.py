@@ -15,6 +15,11 @@ select l.relation from pg_catalog.pg_locks l join pg_catalog.pg_database d on d.
 
 # An index definition begins with its own name and that of the table; what follows is the same for an index of another
 # name on a table of another name. (ONLY is written for the index of a partitioned table.)
+#
+# To write one, the server opens the table, which costs it more than all else here, so what needs no opening is written
+# without: an index of plain columns by btree or hash, as it comes. Its classes of operators are the server's own (those
+# have no options) and are left out where they are the default of the column's very type; varchar has none, and goes by
+# that of text unless somebody made a rival for it.
 OF_TABLES: Final = f"""
 with in_the_way as materialized (select array({_LOCKED}) as relations),
 looked_at as materialized (
@@ -22,8 +27,10 @@ looked_at as materialized (
     from pg_catalog.pg_class c, in_the_way w
    where c.relnamespace = any(%s::oid[]) and c.relkind in ('r', 'p', 'm', 'f') and not c.relispartition),
 own_indexes as materialized (
-  select i.indexrelid, i.indrelid, i.indnkeyatts, i.indkey, i.xmin as version, i.indexprs is not null as computes,
-         x.relname, x.reloptions, c.locked,
+  select i.indexrelid, i.indrelid, i.indnkeyatts, i.indkey, i.indclass, i.indcollation, i.indoption, i.xmin as version,
+         i.indexprs is not null as computes, x.relname, x.relam, x.reloptions, c.locked,
+         i.indexprs is null and i.indpred is null and not i.indnullsnotdistinct and i.indnatts = i.indnkeyatts
+           and x.reloptions is null as plain,
          'CREATE ' || case when i.indisunique then 'UNIQUE ' else '' end || 'INDEX '
            || pg_catalog.quote_ident(x.relname) || ' ON ' || case when x.relkind = 'I' then 'ONLY ' else '' end
            || pg_catalog.quote_ident(n.nspname) || '.' || pg_catalog.quote_ident(c.relname) || ' USING ' as prefix
@@ -33,7 +40,30 @@ own_indexes as materialized (
     join pg_catalog.pg_namespace n on n.oid = c.relnamespace
    where i.indisvalid
      and not exists (select from pg_catalog.pg_constraint k
-                      where k.conrelid = i.indrelid and k.conindid = i.indexrelid and k.contype in ('p', 'u', 'x')))
+                      where k.conrelid = i.indrelid and k.conindid = i.indexrelid and k.contype in ('p', 'u', 'x'))),
+rivals as materialized (
+  select o.opcmethod
+    from pg_catalog.pg_opclass o join pg_catalog.pg_type t on t.oid = o.opcintype
+   where o.opcdefault and o.oid >= 16384 and (t.typispreferred or t.oid = 'pg_catalog.varchar'::regtype)),
+plain_columns as materialized (
+  select i.indexrelid, p.place, m.amname,
+         (select pg_catalog.quote_ident(a.attname)
+            from pg_catalog.pg_attribute a
+           where a.attrelid = i.indrelid and a.attnum = i.indkey[p.place] and a.attcollation = i.indcollation[p.place]
+             and (a.atttypid = o.opcintype
+                  or a.atttypid = 'pg_catalog.varchar'::regtype and o.opcintype = 'pg_catalog.text'::regtype
+                     and m.oid not in (select r.opcmethod from rivals r))) as name
+    from own_indexes i
+    join pg_catalog.pg_am m on m.oid = i.relam
+   cross join pg_catalog.generate_series(0, i.indnkeyatts - 1) as p(place)
+    left join pg_catalog.pg_opclass o
+      on o.oid = i.indclass[p.place] and o.opcdefault and o.oid < 16384 and i.indoption[p.place] = 0
+   where i.plain and m.oid < 16384 and m.amname in ('btree', 'hash')),
+plain_indexes as materialized (
+  select n.indexrelid, n.amname || ' (' || pg_catalog.string_agg(n.name, ', ' order by n.place) || ')' as text
+    from plain_columns n
+   group by n.indexrelid, n.amname
+  having pg_catalog.count(*) = pg_catalog.count(n.name))
 select 'constraint', k.oid::bigint, 0, k.conrelid::bigint, k.xmin::text, k.conrelid::text, c.locked,
        case when not c.locked then pg_catalog.pg_get_constraintdef(k.oid) end
   from pg_catalog.pg_constraint k join looked_at c on c.oid = k.conrelid
@@ -43,16 +73,16 @@ select 'generated', e.oid::bigint, e.adnum, e.adrelid::bigint, e.xmin::text, e.a
        case when not c.locked then pg_catalog.pg_get_expr(e.adbin, e.adrelid) end
   from pg_catalog.pg_attrdef e
   join looked_at c on c.oid = e.adrelid
-  join pg_catalog.pg_attribute a on a.attrelid = e.adrelid and a.attnum = e.adnum
- where a.attgenerated <> ''
+ where (select a.attgenerated from pg_catalog.pg_attribute a where a.attrelid = e.adrelid and a.attnum = e.adnum) <> ''
 union all
 select 'index', i.indexrelid::bigint, 0, i.indrelid::bigint,
        pg_catalog.concat_ws(' ', i.version, i.relname, i.reloptions), i.indrelid::text, i.locked,
-       case when not i.locked then (
+       case when s.text is not null then s.text
+            when not i.locked then (
          select case when pg_catalog.starts_with(d.text, i.prefix)
                      then pg_catalog.substr(d.text, pg_catalog.length(i.prefix) + 1) end
            from (select pg_catalog.pg_get_indexdef(i.indexrelid) as text offset 0) d) end
-  from own_indexes i
+  from own_indexes i left join plain_indexes s on s.indexrelid = i.indexrelid
 union all
 select 'expression', i.indexrelid::bigint, p.place, i.indrelid::bigint, i.version::text, i.indrelid::text, i.locked,
        case when not i.locked then pg_catalog.pg_get_indexdef(i.indexrelid, p.place, false) end

@@ -12,6 +12,7 @@ from psycopg.rows import DictRow
 from pydantic import BaseModel
 
 from config.errors import ConflictError, PermanentError, SetupError, SwarmError, UsageError
+from integrations import postgres_casts
 from integrations.base import Catalog, Finding, Profile, Statement
 from integrations.warehouses.postgres.catalog import take_catalog
 from integrations.warehouses.postgres.definitions import Memo
@@ -143,6 +144,10 @@ class PostgresWarehouse:
                 f" where {statement.rows} were expected; all was rolled back"
             )
         return cursor.rowcount
+
+    def cast_test(self, value: str, before: str, after: str) -> str | None:
+        """What is surely of its old type still; see the protocol."""
+        return postgres_casts.cast_test(value, before, after)
 
     def quote(self, *names: str) -> str:
         """A dotted, quoted identifier. Beside parameters, a percent sign in it must still be doubled."""
