@@ -7,10 +7,11 @@ between two, so that a reader in doubt counts as reading all of it, and none is 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Protocol, TypeAlias, runtime_checkable
 
+from agents.structure.parts import TABLE, from_parts
 from config.assets import Asset
 from integrations.base import Node, Project
 from integrations.lineage import ROWS, Lineage, ProjectLineage, Source, Target
@@ -19,6 +20,10 @@ from memory.records import JSON, Edge
 
 COLUMNS: Final = "lineage.columns"
 """The fact, about a relation, of what is known of its columns' lineage."""
+VIEW: Final = "lineage.view"
+"""The same about a view of the warehouse; told by another than who tells of pipelines, which may make it."""
+WATCHER: Final = "schema-drift"
+"""The agent whose baselines hold the structure of sources, as parts."""
 _MOST: Final = 50
 _Pair: TypeAlias = tuple[Asset, Asset]
 
@@ -27,8 +32,26 @@ _Pair: TypeAlias = tuple[Asset, Asset]
 class ColumnLineage(Protocol):
     """A pipeline that knows which columns are made from which."""
 
-    async def columns(self) -> ProjectLineage:
-        """As of now; parts are named by the ids of its nodes."""
+    async def columns(self, tables: Mapping[str, Sequence[str]] | None = None) -> ProjectLineage:
+        """As of now; parts are named by the ids of its nodes.
+
+        - tables: columns of what it reads and does not make, by path: with them a star is read for what it stands for.
+        """
+
+
+def read_only(project: Project) -> list[str]:
+    """The relations a pipeline reads and does not make by SQL: their columns it can learn from the warehouse alone."""
+    return sorted({n.relation for n in project.nodes.values() if n.kind in ("source", "seed") and n.relation})
+
+
+def parts_of(tables: Iterable[str]) -> list[str]:
+    """The names of the parts that hold these tables."""
+    return [TABLE + path for path in sorted(tables)]
+
+
+def columns_in(parts: Mapping[str, JSON]) -> dict[str, list[str]]:
+    """Columns by table, of parts of a structure as it is kept (`agents.structure.parts`)."""
+    return {path: [c.name for c in table.columns] for path, table in from_parts(parts).tables.items()}
 
 
 def edges(lineage: ProjectLineage, project: Project, kind: str = "", name: str = "") -> list[Edge]:
@@ -46,6 +69,17 @@ def edges(lineage: ProjectLineage, project: Project, kind: str = "", name: str =
         for column in (*_tested(node, project), *_inlined(node, project, lineage)):
             told.code[column, Asset(kind, name, node.id)] = USE
     return list(told)
+
+
+def of_views(lineage: ProjectLineage, project: Project, relations: Collection[str]) -> list[Edge]:
+    """Edges of the views of a warehouse: of wholes between what is among `relations`, and of columns beside them."""
+    wholes = [
+        Edge(Asset("warehouse", project.warehouse, read), Asset("warehouse", project.warehouse, view), "table")
+        for view, part in lineage.parts.items()
+        for read in sorted(part.reads)
+        if read in relations and read != view
+    ]
+    return [*wholes, *edges(lineage, project)]
 
 
 @dataclass(slots=True)
@@ -121,11 +155,12 @@ def _inlined(node: Node, project: Project, lineage: ProjectLineage) -> Iterator[
 def facts(lineage: ProjectLineage, project: Project) -> list[tuple[Asset, str, JSON]]:
     """For each relation that a part makes: its columns, those it is made from, and what is in doubt."""
     told: list[tuple[Asset, str, JSON]] = []
+    predicate = COLUMNS if project.nodes else VIEW
     for part, one in lineage.parts.items():
         node = project.nodes.get(part)
         relation = node.relation if node is not None else part
         if relation:
-            told.append((Asset("warehouse", project.warehouse, relation), COLUMNS, _told(part, one)))
+            told.append((Asset("warehouse", project.warehouse, relation), predicate, _told(part, one)))
     return told
 
 
@@ -137,6 +172,7 @@ def _told(part: str, lineage: Lineage) -> JSON:
         "by": part,
         "columns": list(columns),
         "uses": uses,
+        "reads": sorted(lineage.reads),
         "doubts": [f"{doubt.where}: {doubt.why}" for doubt in lineage.unresolved[:_MOST]],
         "in_doubt": len(lineage.unresolved),
     }

@@ -95,6 +95,9 @@ class Context(Protocol):
     async def part_hashes(self) -> Mapping[str, str]:
         """Hashes of those parts that have a past (`baselines.hash_of`): which of them changed, without reading them."""
 
+    async def columns(self, source: str, tables: Collection[str]) -> Mapping[str, Sequence[str]]:
+        """Columns of a source's tables, by path, as whoever watches its structure last knew them; of those known."""
+
     async def fact(self, subject: Asset, predicate: str) -> Fact | None:
         """What is held to be true now."""
 

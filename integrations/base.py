@@ -231,6 +231,17 @@ class Fingerprinted(Protocol):
         """Another text whenever the catalog may be another; the same one after mere changes of rows."""
 
 
+@runtime_checkable
+class CastTesting(Protocol):
+    """A warehouse that can say in its own words whether a value could be cast, without trying and failing."""
+
+    def cast_test(self, value: str, before: str, after: str) -> str | None:
+        """A condition, true where `value` (SQL) of type `after` is surely a `before`; false or null elsewhere.
+
+        Types are in the words of the catalog. None where there is no such condition: then nothing is promised.
+        """
+
+
 # --- orchestrators ---------------------------------------------------------------------------------------------
 
 

@@ -58,9 +58,8 @@ class PipelineHealth(Agent):
 
     async def sense(self, source: Integration, baseline: JSON, context: Context) -> Sensed:
         """How did the last run end, is what it reads fresh, what is made from what."""
-        del context
         assert isinstance(source, Orchestrator)  # noqa: S101 - `senses` says so
-        return await sensing.look(source, baseline)
+        return await sensing.look(source, baseline, context)
 
     async def consider(self, happenings: Sequence[Happening], context: Context) -> Sequence[Verdict]:
         """Explain failures by what changed; wait where that may still come to light; hand the rest to `investigate`."""

@@ -14,6 +14,7 @@ import structlog
 from pydantic import TypeAdapter, ValidationError
 
 from agents import column_edges
+from agents.context import Context
 from agents.pipeline_health import owning
 from agents.pipeline_health.failure import tell
 from agents.verdicts import Sensed
@@ -58,7 +59,7 @@ class Seen:
 _ADAPTER = TypeAdapter(Seen)
 
 
-async def look(source: Orchestrator, baseline: JSON) -> Sensed:
+async def look(source: Orchestrator, baseline: JSON, context: Context) -> Sensed:
     """Look once. Nothing is told while the team's run is in flight: its artefacts are half of one run.
 
     Only where nothing is known of what is made from what, the plan of that very run is better: else the relations it
@@ -79,25 +80,28 @@ async def look(source: Orchestrator, baseline: JSON) -> Sensed:
         return _without_artefact(pipeline, before)
     observations, known = _run_told(pipeline, run, project, before)
     stale, reported = _stale_told(staleness, project, before.stale if before else {})
-    digest = _digest(project)
+    tables = await context.columns(project.warehouse, column_edges.read_only(project))
+    digest = _digest(project, tables)
     owners = owning.owners(project)
     facts = [*owning.tell(source, project, owners, before.owners if before else {})]
     edges = None
     if isinstance(source, LineageSource) and (before is None or before.manifest != digest):
         edges = [_edge(e.upstream, e.downstream) for e in await source.edges()]
         if isinstance(source, column_edges.ColumnLineage):
-            finer, told = await _finer(source, project)
+            finer, told = await _finer(source, project, tables)
             edges += finer
             facts += told
     seen = Seen(run.id, True, known, digest, reported, owners)
     return Sensed([*observations, *stale], _ADAPTER.dump_python(seen, mode="json"), edges, facts)
 
 
-async def _finer(source: Orchestrator, project: Project) -> tuple[Sequence[Edge], Sequence[tuple[Asset, str, JSON]]]:
+async def _finer(
+    source: Orchestrator, project: Project, tables: Mapping[str, Sequence[str]]
+) -> tuple[Sequence[Edge], Sequence[tuple[Asset, str, JSON]]]:
     """Lineage of columns, where the pipeline's SQL can be read; else that of its tables has to do."""
     assert isinstance(source, column_edges.ColumnLineage)  # noqa: S101 - the caller looks first
     try:
-        lineage = await source.columns()
+        lineage = await source.columns(tables)
     except SwarmError as error:
         log.warning("lineage.columns_unknown", source=source.name, problem=error.message)
         return (), ()
@@ -205,9 +209,9 @@ def _stale_told(
     return told, reported
 
 
-def _digest(project: Project) -> str:
-    """What lineage depends on."""
-    digest = hashlib.sha256()
+def _digest(project: Project, tables: Mapping[str, Sequence[str]]) -> str:
+    """What lineage depends on: the project, and the columns of what it reads and does not make."""
+    digest = hashlib.sha256(repr(sorted((path, list(columns)) for path, columns in tables.items())).encode())
     for name in sorted(project.nodes):
         digest.update(repr(_shape(project.nodes[name])).encode())
     return digest.hexdigest()

@@ -8,6 +8,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TypedDict, TypeVar
 
+from agents import column_edges
 from agents.context import Remedy
 from agents.playbook import Playbook
 from config.assets import Asset
@@ -207,6 +208,13 @@ class Window:
         agent, source = self._sensed()
         async with self._reading() as tx:
             return await baselines.hashes(tx, agent, source)
+
+    async def columns(self, source: str, tables: Collection[str]) -> Mapping[str, Sequence[str]]:
+        """Columns of a source's tables, as the structure's watcher last knew them."""
+        names = column_edges.parts_of(tables)
+        async with self._reading() as tx:
+            parts = await baselines.parts(tx, column_edges.WATCHER, source, names=names) if names else {}
+        return column_edges.columns_in(parts)
 
     def _sensed(self) -> tuple[str, str]:
         if self._agent is None or not self.sensing:

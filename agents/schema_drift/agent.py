@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from typing import Final
 
 import structlog
+from pydantic import BaseModel
 
 from agents.base import Agent
 from agents.context import Context
-from agents.schema_drift import evidence
+from agents.schema_drift import evidence, retaking
 from agents.schema_drift.baseline import (
     GONE,
+    RETAKEN,
     SEEN,
+    VIEWS,
     Head,
     OpenChange,
     Seen,
@@ -32,6 +35,7 @@ from agents.schema_drift.looking import Bounds, Look, Sketches, inherited
 from agents.schema_drift.options import SchemaDriftOptions
 from agents.schema_drift.reach import MOST_ASKED, Reach
 from agents.schema_drift.telling import KINDS, Weighed, calmed, tell
+from agents.schema_drift.views import Views, dialect_of
 from agents.structure.changes import Change
 from agents.structure.difference import difference, of_table
 from agents.structure.known import KnownTable, Structure, structure_of
@@ -42,7 +46,7 @@ from config.assets import Asset
 from config.errors import SourceError
 from integrations.base import Catalog, Fingerprinted, Integration, Structured, Warehouse
 from memory.board.baselines import PASSING, SECRET
-from memory.records import JSON, NewObservation
+from memory.records import JSON, Fact, NewObservation
 
 log = structlog.get_logger(__name__)
 ACCEPTED: Final = "drift.accepted"
@@ -59,39 +63,58 @@ class SchemaDrift(Agent):
     publishes = KINDS
     Options = SchemaDriftOptions
 
+    def __init__(self, options: BaseModel | None = None) -> None:
+        super().__init__(options)
+        self._views: dict[str, Views] = {}
+
     async def sense(self, source: Integration, baseline: JSON, context: Context) -> Sensed:
         """Compare the catalog with the baseline; the first look only makes one."""
         assert isinstance(source, Structured)  # noqa: S101 - `senses` says so
         warehouse = source if isinstance(source, Warehouse) else None
-        one = _OneLook(source, Look(warehouse, self.options.bounds, context.now), context, self.options)
+        look = Look(warehouse, self.options.bounds, context.now)
+        one = _OneLook(source, look, context, self.options, self._views_of(source))
         head = parse(baseline)
+        wish = await retaking.wish(context, source.name)
+        is_retaken = head is not None and retaking.is_new(wish, head)
         # Before the catalog: what changes in between is then seen at the next look, never missed.
         mark = await source.fingerprint() if isinstance(source, Fingerprinted) else ""
-        if head is not None and one.is_quiet(head, mark):
+        if head is not None and not is_retaken and one.is_quiet(head, mark):
             return await one.refreshed(head, {})
         catalog = await source.catalog()
-        if head is not None and catalog.fingerprint == head.fingerprint and head.options == self.options.digest:
+        if head is not None and not is_retaken and one.is_same(head, catalog):
             rows = {table.path: table.rows for table in catalog.tables}
             return await one.refreshed(one.marked(head, mark), rows)
         structure = await asyncio.to_thread(structure_of, catalog, self.options.skip)
-        if head is not None:
+        if head is not None and not is_retaken:
             try:
                 return await one.compare(head, mark, catalog, structure)
             except SourceError as error:
                 log.warning("drift.baseline_misread", source=source.name, problem=error.message)
-        if baseline is not None:
+                head = None
+        if baseline is not None and head is None:
             log.warning("drift.baseline_taken_anew", source=source.name)
-        return await one.first(mark, catalog, structure)
+        return await one.taken(mark, catalog, structure, wish, head)
+
+    def _views_of(self, source: Structured) -> Views:
+        """What is known of the source's views, from look to look."""
+        known, dialect = self._views.get(source.name), dialect_of(source)
+        if known is None or known.dialect != dialect:
+            known = self._views[source.name] = Views(source.name, dialect)
+        return known
 
 
 class _OneLook:
     """One look at one source."""
 
-    def __init__(self, source: Structured, look: Look, context: Context, options: SchemaDriftOptions) -> None:
+    def __init__(
+        self, source: Structured, look: Look, context: Context, options: SchemaDriftOptions, views: Views
+    ) -> None:
         self.source = source
         self.look = look
         self.context = context
         self.options = options
+        self.views = views
+        self.reach = Reach(source.name, context)
 
     def is_quiet(self, head: Head, mark: str) -> bool:
         """Did nothing change, by the cheap fingerprint alone?"""
@@ -99,23 +122,43 @@ class _OneLook:
         is_young = head.whole_at is not None and self.context.now - head.whole_at < whole
         return bool(mark) and mark == head.mark and head.options == self.options.digest and is_young
 
+    def is_same(self, head: Head, catalog: Catalog) -> bool:
+        """Is the catalog as it was, and was all told of it that is told today?"""
+        seen = head.fingerprint, head.options, head.views
+        return seen == (catalog.fingerprint, self.options.digest, VIEWS)
+
     def marked(self, head: Head, mark: str) -> Head:
         """The head after the catalog was read; where there is no cheap fingerprint, it is read at every look."""
         return replace(head, mark=mark, whole_at=self.context.now) if mark else head
 
-    async def first(self, mark: str, catalog: Catalog, structure: Structure) -> Sensed:
-        """Make a baseline; nothing is told."""
+    async def taken(
+        self, mark: str, catalog: Catalog, structure: Structure, wish: Fact | None, before: Head | None
+    ) -> Sensed:
+        """Make a baseline. Nothing is told, but that it was made anew, where somebody asked for that.
+
+        - wish: the newest; whatever comes first is as it wants it.
+        - before: what is known, where it is made anew because of the wish.
+        """
         sketches = await asyncio.to_thread(_covered, Sketches(), structure, self.look.bounds)
         await self.look.refresh(sketches, {path: t.rows for path, t in structure.tables.items()})
         parts: dict[str, JSON | None] = await asyncio.to_thread(
             lambda: {TABLE + path: table_part(table) for path, table in structure.tables.items()}
         )
         parts |= beside(structure)
+        observations: Sequence[NewObservation] = ()
+        note = "first look"
+        if wish is not None and before is not None:
+            parts[RETAKEN] = retaking.part(wish)
+            observations = retaking.told(self.source.name, wish, before, len(structure.tables))
+            note = retaking.note(wish)
         old = {*await self.context.part_hashes()}
         old |= {*await self.context.parts(prefix=PASSING), *await self.context.parts(prefix=SECRET)}
         parts |= dict.fromkeys(name for name in old if name not in parts and name not in sketches.parts)
-        head = self._head(Head(), mark, catalog, sketches)
-        return Sensed(baseline=dump(head), parts={**parts, **sketches.parts}, note="first look")
+        serial = before.serial + 1 if before is not None else 0
+        head = self._head(Head(serial=serial, retaken=wish.version if wish else 0), mark, catalog, sketches)
+        _, edges, anew = await self.views.look({}, structure, is_told=False)
+        facts = await self.views.facts(anew, self.context)
+        return Sensed(observations, dump(head), edges, facts, parts={**parts, **sketches.parts}, note=note)
 
     async def refreshed(self, head: Head, rows: Mapping[str, int]) -> Sensed:
         """Nothing changed: look into what is due. With nothing due, nothing is read and nothing written."""
@@ -132,13 +175,17 @@ class _OneLook:
     async def compare(self, head: Head, mark: str, catalog: Catalog, structure: Structure) -> Sensed:
         """Tell what changed. Raises SourceError where the baseline cannot be read."""
         found = await compared(head, structure, self.context, self.options.skip)
+        self.reach.views, edges, anew = await self.views.look(
+            found.before.tables, structure, changed=found.after.tables.keys(), is_told=head.views == VIEWS
+        )
         tables = await evidence.gather(self.look, found.before.tables, found.after.tables, found.returned)
         after = replace(found.after, tables=tables)
         changes = await asyncio.to_thread(_changes, found, after)
         casting = evidence.Casting(self.look.warehouse)
         changes = [await casting.answered(change, tables) for change in changes]
         open_ = await self._not_accepted(head.open) if changes else head.open
-        built = await self._built({change.table for change in changes} | {o.table for o in open_ if changes})
+        waited = {o.table for o in open_ if changes and not o.is_addition}
+        built = {path for path in sorted({c.table for c in changes} | waited) if await self.reach.is_built(path)}
         told = tell(
             self.source.name,
             await self._weighed(changes, built),
@@ -149,7 +196,7 @@ class _OneLook:
         )
         observations = [o for o in told.observations if o.subject.path not in built]
         settled = _settled(found.before.tables, tables, changes)
-        gone = _gone(head, found.before.tables, settled)
+        gone = [path for path in _gone(head, found.before.tables, settled) if path not in told.undone_tables]
         kept = {GONE + path: gone_part(found.before.tables[path]) for path in gone if path in found.before.tables}
         sketches = await self._sketches(structure, settled)
         parts: dict[str, JSON | None] = {TABLE + path: None for path in found.lost}
@@ -165,6 +212,8 @@ class _OneLook:
         return Sensed(
             calmed(self.source.name, observations, serial=head.serial, most=self.options.storm),
             dump(head),
+            edges,
+            await self.views.facts(anew, self.context),
             parts={**parts, **sketches.parts},
             note=_note(observations),
         )
@@ -176,6 +225,7 @@ class _OneLook:
             options=self.options.digest,
             due_at=sketches.due_at(self.look.bounds, self.context.now),
             invisible=catalog.invisible,
+            views=VIEWS,
         )
         return marked if catalog.fingerprint else replace(marked, mark="")
 
@@ -183,25 +233,18 @@ class _OneLook:
 
     async def _weighed(self, changes: Sequence[Change], built: Collection[str]) -> list[Weighed]:
         """Each change with what it means and reaches; of very many, the graver ones' reach is asked for."""
-        reach = Reach(self.source.name, self.context)
         weighed = [Weighed(c, meaning(c, self.options.overrides, source=self.source.name)) for c in changes]
         asked = [one for one in weighed if one.change.table not in built]
         worst = {id(one) for one in sorted(asked, key=lambda one: -one.meaning.worst.rank)[:MOST_ASKED]}
-        return [replace(one, impact=await reach.of(one.change)) if id(one) in worst else one for one in weighed]
-
-    async def _built(self, paths: Iterable[str]) -> set[str]:
-        """What a pipeline builds itself: that comes and goes with every build, and its breakage is the run's."""
-        built = set()
-        for path in sorted(paths):
-            whole = Asset("warehouse", self.source.name, path)
-            if any(above.scheme != whole.scheme for above in await self.context.upstream(whole)):
-                built.add(path)
-        return built
+        return [replace(one, impact=await self.reach.of(one.change)) if id(one) in worst else one for one in weighed]
 
     async def _not_accepted(self, open_: Sequence[OpenChange]) -> tuple[OpenChange, ...]:
         """Without what somebody said is to stay: nobody waits to see it undone."""
         left = []
         for change in open_:
+            if change.is_addition:
+                left.append(change)
+                continue
             column = change.columns[0][0] if len(change.columns) == 1 else change.column
             fact = await self.context.fact(Asset("warehouse", self.source.name, change.table, column), ACCEPTED)
             if fact is None or change.key not in _keys(fact.object):

@@ -3,6 +3,7 @@
 Parts, by their names:
 
     table:…  enumerations  sequences      structure, as `agents.structure.parts` writes it; they have a past
+    retaken                               who had the baseline taken anew, and why
     passing:seen:schema.name              when the table was last looked into, at which row estimate
     secret:sketch:schema.name             what its columns held then: keyed hashes of values, sealed where possible
     secret:gone:schema.name               a table that went, as it last was, to compare with should the name come back
@@ -25,10 +26,16 @@ from memory.records import JSON
 SHAPE: Final = 2
 """Version of the head's shape; a baseline of another one is not understood and taken anew."""
 
+VIEWS: Final = 1
+"""Grows when the lineage of views is told in another way."""
+
 SEEN: Final = f"{PASSING}seen:"
 SKETCH: Final = f"{SECRET}sketch:"
 GONE: Final = f"{SECRET}gone:"
 BESIDE: Final = ("enumerations", "sequences")
+RETAKEN: Final = "retaken"
+ADDITIONS: Final = ("schema.column_added", "schema.table_added")
+"""Changes that are remembered so that their undoing is told as that; nobody waits for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +43,8 @@ class OpenChange:
     """A reported change that is undone once things are as they were.
 
     That is so once `columns` (name, type) stand in `table` again, or for a change of something that is still there
-    (`thing`) once it is `was` again. With neither, the table's mere presence is enough.
+    (`thing`) once it is `was` again. With neither, the table's mere presence is enough. What was added is a thing that
+    was not there.
     """
 
     key: str
@@ -46,6 +54,11 @@ class OpenChange:
     column: str = ""
     thing: str = ""
     was: str = ""
+
+    @property
+    def is_addition(self) -> bool:
+        """Did it add something, so that nobody waits to see it undone?"""
+        return self.kind in ADDITIONS
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +75,8 @@ class Head:
         open: reported changes not undone so far, oldest first.
         gone: paths of the tables kept as they last were, oldest first.
         invisible: schemas that could not be seen.
+        retaken: version of the wish to take the baseline anew that was last fulfilled, 0 for none.
+        views: how the lineage of views was told last; another number than `VIEWS`, and it is told again.
     """
 
     serial: int = 0
@@ -73,6 +88,8 @@ class Head:
     open: tuple[OpenChange, ...] = ()
     gone: tuple[str, ...] = ()
     invisible: tuple[str, ...] = ()
+    retaken: int = 0
+    views: int = 0
     shape: int = SHAPE
 
 

@@ -1,36 +1,15 @@
 """Can the values of a retyped column still be read as what they were? Counted by the warehouse, never fetched.
 
-The patterns accept only what a cast accepts for certain, so that `castable` is never true by mistake. They hold no
-value and no name; names are quoted by the warehouse.
+Each engine has words of its own for it (`CastTesting`); they accept only what a cast accepts for certain, so that
+`castable` is never true by mistake. They hold no value and no name; names are quoted by the warehouse.
 """
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
-from typing import Final
 
-from integrations.base import Warehouse
-
-_TEXT: Final = re.compile(r"^(text|citext|character varying|varchar|character|char|bpchar|string)\b")
-_INTEGERS: Final = {
-    "smallint": (-(2**15), 2**15 - 1),
-    "integer": (-(2**31), 2**31 - 1),
-    "bigint": (-(2**63), 2**63 - 1),
-}
-_EXACT: Final = re.compile(r"^numeric\((\d+)(?:,(\d+))?\)$")
-_WHOLE: Final = r"^\s*[+-]?\d{1,40}\s*$"
-_NUMBER: Final = r"^\s*[+-]?(\d{1,100}(\.\d{0,100})?|\.\d{1,100})([eE][+-]?\d{1,2})?\s*$"
-_TRUTH: Final = r"^\s*(t|true|f|false|y|yes|n|no|on|off|1|0)\s*$"
-_LEAP: Final = r"(\d\d(0[48]|[2468][048]|[13579][26])|([02468][48]|[13579][26])00)-02-29"
-_DAY: Final = (
-    r"(\d{4}-((0[13578]|1[02])-(0[1-9]|[12]\d|3[01])|(0[469]|11)-(0[1-9]|[12]\d|30)|02-(0[1-9]|1\d|2[0-8]))"
-    rf"|{_LEAP})"
-)
-_CLOCK: Final = r"([01]\d|2[0-3]):[0-5]\d(:[0-5]\d(\.\d{1,6})?)?"
-_ZONE: Final = r"(Z|[+-](0\d|1[0-4])(:?[0-5]\d)?)"
-_NOT_YEAR_ZERO: Final = r"(?!\s*0000)"
-_UUID: Final = r"^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$"
+from integrations import postgres_casts
+from integrations.base import CastTesting, Warehouse
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,55 +21,20 @@ class Castability:
     rows: int | None = None
 
 
-def condition(column: str, before: str, after: str) -> str | None:
-    """SQL that is true for values of `column` (quoted) which can be cast from `after` back to `before`.
-
-    None where that cannot be told by a safe test.
-    """
-    base = before.partition("(")[0].strip()
-    if _TEXT.match(after):
-        return _from_text(f"{column}::text", before, base)
-    if base in _INTEGERS and after.partition("(")[0].strip() in (*_INTEGERS, "numeric"):
-        low, high = _INTEGERS[base]
-        return f"{column} = trunc({column}) and {column} between {low} and {high}"
-    return None
-
-
-def _from_text(text: str, before: str, base: str) -> str | None:
-    if base in _INTEGERS:
-        low, high = _INTEGERS[base]
-        # CASE keeps the cast from what is no number.
-        return f"case when {text} ~ '{_WHOLE}' then {text}::numeric between {low} and {high} else false end"
-    if exact := _EXACT.match(before):
-        scale = int(exact[2] or 0)
-        number = f"{text}::numeric"
-        fits = f"abs({number}) < 1e{int(exact[1]) - scale} and {number} = round({number}, {scale})"
-        return f"case when {text} ~ '{_NUMBER}' then {fits} else false end"
-    if base == "boolean":
-        return f"lower({text}) ~ '{_TRUTH}'"
-    patterns = {
-        "numeric": _NUMBER,
-        "double precision": _NUMBER,
-        "date": rf"^{_NOT_YEAR_ZERO}{_DAY}$",
-        "timestamp without time zone": rf"^{_NOT_YEAR_ZERO}{_DAY}([ T]{_CLOCK})?$",
-        "timestamp with time zone": rf"^{_NOT_YEAR_ZERO}{_DAY}[ T]{_CLOCK}{_ZONE}$",
-        "uuid": _UUID,
-    }
-    pattern = patterns.get(base)
-    return None if pattern is None else f"{text} ~ '{pattern}'"
-
-
 async def castability(
     warehouse: Warehouse, table: tuple[str, str], column: str, before: str, after: str
 ) -> Castability:
     """Count what cannot be cast back. Raises what the warehouse raises."""
     quoted = warehouse.quote(column)
-    test = condition(quoted, before, after)
+    # PostgreSQL's words are for whoever brings none.
+    words = warehouse.cast_test if isinstance(warehouse, CastTesting) else postgres_casts.cast_test
+    test = words(quoted, before, after)
     if test is None:
         return Castability()
     # As an expression, not in WHERE: one pass counts all three.
+    rejects = f"{quoted} is not null and not coalesce(({test}), false)"
     sql = (
-        f"select count(*) as total_rows, count(case when {quoted} is not null and not ({test}) then 1 end) as rejected"
+        f"select count(*) as total_rows, count(case when {rejects} then 1 end) as rejected"
         f" from {warehouse.quote(*table)}"
     )
     row = (await warehouse.query(sql))[0]

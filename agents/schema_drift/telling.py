@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from agents.schema_drift.baseline import OpenChange
-from agents.schema_drift.undoing import Turn, opened, turn, undone
+from agents.schema_drift.undoing import Turn, opened, stands, turn, undone
 from agents.structure.changes import Change
 from agents.structure.impact import Impact, weigh
 from agents.structure.known import KnownTable
@@ -19,12 +19,15 @@ from config.assets import Asset
 from memory.records import JSON, NewObservation, PlannedChange, Severity
 
 MOST_OPEN: Final = 500
+MOST_ADDITIONS: Final = 200
+"""Additions remembered so that their undoing is told as that."""
 OWN_IMPORTANCE: Final = 0.1
 """Below what wakes anybody: recorded, not a finding."""
 
 RESTORED: Final = "schema.restored"
 STORM: Final = "schema.storm"
-KINDS: Final = (*(f"schema.{kind}" for kind in CHANGES), RESTORED, STORM)
+RETAKEN: Final = "schema.retaken"
+KINDS: Final = (*(f"schema.{kind}" for kind in CHANGES), RESTORED, STORM, RETAKEN)
 _RESTORED: Final = (Severity.INFO, 0.5)
 _STORMY: Final = 0.8
 _UNKNOWN: Final[Mapping[str, tuple[Severity, float]]] = {
@@ -32,6 +35,7 @@ _UNKNOWN: Final[Mapping[str, tuple[Severity, float]]] = {
     "column.added_required": (Severity.WARNING, 0.5),  # whoever writes without naming it fails now
 }
 """Where nothing is known of readers, these are graver than what readers feel."""
+_DROPS: Final = ("table_dropped", "column_dropped")
 _NAMED: Final = 20
 
 
@@ -50,6 +54,12 @@ class Told:
 
     observations: tuple[NewObservation, ...]
     open: tuple[OpenChange, ...]
+
+    @property
+    def undone_tables(self) -> frozenset[str]:
+        """Tables whose addition was undone: what bears such a name later is another table."""
+        back = (o for o in self.observations if o.kind == RESTORED and o.payload["what"] == "schema.table_added")
+        return frozenset(o.subject.path for o in back)
 
 
 def tell(
@@ -74,7 +84,10 @@ def tell(
     turns = {id(one): found for one in changes if (found := turn(one.change)) is not None}
     back = undone(open_, tables, list(turns.values()))
     returned = {place for o in back for place in _places(o)}
-    turned = {o.thing for o in back if o.thing}
+    dropped = {turns[id(one)].thing: one for one in changes if one.change.kind in _DROPS}
+    felt = {thing for thing, one in dropped.items() if _is_felt(one)}
+    additions = {o.thing: o.key for o in back if o.is_addition and o.thing in felt}
+    turned = {o.thing for o in back if o.thing} - additions.keys()
 
     def undoes(one: Weighed) -> bool:
         found = turns.get(id(one))
@@ -82,16 +95,34 @@ def tell(
 
     undoing = [one for one in changes if undoes(one)]
     observations = [
-        _restored(source, o, [one.change for one in undoing if _is_of(one, o, turns)], serial, planned) for o in back
+        _restored(source, o, [one.change for one in undoing if _is_of(one, o, turns)], serial, planned)
+        for o in back
+        if o.thing not in additions
     ]
     still_open = [o for o in open_ if o not in back]
     for one in changes:
         if undoes(one):
             continue
-        observations.append(_observation(source, one, serial, planned))
+        found = turns.get(id(one))
+        observations.append(
+            _observation(source, one, serial, planned, undoes=additions.get(found.thing, "") if found else "")
+        )
         if (waiting := opened(one.change, _key(one.change, serial))) is not None:
             still_open.append(waiting)
-    return Told(tuple(observations), tuple(still_open[-MOST_OPEN:]))
+    return Told(tuple(observations), _remembered(still_open, tables))
+
+
+def _is_felt(one: Weighed) -> bool:
+    """Is it more than a note? Then it is told for itself, though it takes back what was added."""
+    return weigh(one.meaning, one.impact)[0] is not Severity.INFO
+
+
+def _remembered(open_: Sequence[OpenChange], tables: Mapping[str, KnownTable]) -> tuple[OpenChange, ...]:
+    """The youngest of those waited for, and of additions that still stand; in their order."""
+    waited = [o for o in open_ if not o.is_addition][-MOST_OPEN:]
+    added = [o for o in open_ if o.is_addition and stands(o, tables)][-MOST_ADDITIONS:]
+    kept = {id(o) for o in (*waited, *added)}
+    return tuple(o for o in open_ if id(o) in kept)
 
 
 def _is_of(one: Weighed, change: OpenChange, turns: Mapping[int, Turn]) -> bool:
@@ -109,14 +140,18 @@ def _key(change: Change, serial: int) -> str:
     return f"{change.name}|v{serial}"
 
 
-def _observation(source: str, one: Weighed, serial: int, planned: Sequence[PlannedChange]) -> NewObservation:
+def _observation(
+    source: str, one: Weighed, serial: int, planned: Sequence[PlannedChange], *, undoes: str = ""
+) -> NewObservation:
     change, kind = one.change, f"schema.{one.change.kind}"
     severity, importance = weigh(one.meaning, one.impact)
-    if one.impact is None:
+    if one.impact is None or not (one.impact.is_whole or one.impact.is_used):
         severity, importance = _UNKNOWN.get(one.meaning.rule, (severity, importance))
     key = _key(change, serial)
     classed = {"readers": one.meaning.readers.value, "writers": one.meaning.writers.value, "rule": one.meaning.rule}
     payload: dict[str, JSON] = {**change.payload, "change": key, "class": classed, "impact": _reached(one.impact)}
+    if undoes:
+        payload["undoes"] = undoes
     subject = Asset("warehouse", source, change.table, change.column)
     subjects = [subject, *([Asset("warehouse", source, *change.arrives)] if change.arrives else [])]
     plan = _plan(subjects, [kind], planned)
@@ -132,10 +167,11 @@ def _reached(impact: Impact | None) -> JSON:
         return None
     named = {
         name: {"count": len(found), "names": list(found[:_NAMED])}
-        for name in ("models", "columns", "exposures", "owners")
+        for name in ("models", "views", "columns", "exposures", "owners", "following")
         for found in (getattr(impact, name),)
     }
-    return {**named, "last_used": None if impact.last_used is None else impact.last_used.isoformat()}
+    last_used = None if impact.last_used is None else impact.last_used.isoformat()
+    return {**named, "last_used": last_used, "whole": impact.is_whole}
 
 
 def _restored(

@@ -7,12 +7,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from agents.schema_drift.baseline import OpenChange
+from agents.schema_drift.baseline import ADDITIONS, OpenChange
 from agents.structure.changes import Change
 from agents.structure.known import KnownTable
 from memory.records import JSON
 
 _NONE: Final = ""
+_THERE: Final = "there"
+_STANDING: Final = ("table", "column")
 _APPEARING: Final = ("constraint", "index", "enumeration", "sequence")
 
 
@@ -30,12 +32,15 @@ class Turn:
 
 
 def turn(change: Change) -> Turn | None:
-    """The turn a change is; None for tables and columns that came, went or got other names and types."""
+    """The turn a change is; None for tables and columns that got other names and types."""
     payload = change.payload
     noun, _, verb = change.kind.partition("_")
     if change.kind == "grants_altered":
         thing = _text("grants", change.table, payload["role"])
         return Turn(thing, _text(payload["lost"], payload["gained"]), _text(payload["gained"], payload["lost"]))
+    if noun in _STANDING and verb in ("added", "dropped"):  # who waits for a dropped one is remembered otherwise
+        thing = _text(noun, *(change.arrives or (change.table, change.column)), "itself")
+        return Turn(thing, _NONE, _THERE) if verb == "added" else Turn(thing, _THERE, _NONE, opens=False)
     if change.kind == "enumeration_altered" and payload["what"] == "values":
         was, now = _values(payload, came="removed", went="added"), _values(payload, came="added", went="removed")
         return Turn(_text("values", change.table), was, now)
@@ -47,6 +52,12 @@ def turn(change: Change) -> Turn | None:
         said = _text(*(payload.get(key) for key in ("definition", "references", "referenced", "values")))
         return Turn(thing, _NONE, said, opens=False) if verb == "added" else Turn(thing, said, _NONE)
     return None
+
+
+def stands(change: OpenChange, tables: Mapping[str, KnownTable]) -> bool:
+    """Is what a change added still there, by its name? What is not there cannot be taken away again."""
+    table = tables.get(change.table)
+    return table is not None and (not change.column or table.column(change.column) is not None)
 
 
 def _named(payload: Mapping[str, JSON]) -> list[JSON]:
@@ -98,4 +109,5 @@ def opened(change: Change, key: str) -> OpenChange | None:
     turned = turn(change)
     if turned is None or not turned.opens:
         return None
-    return OpenChange(key, kind, change.table, (), change.column, turned.thing, turned.was)
+    table = change.arrives[0] if kind in ADDITIONS and change.arrives else change.table
+    return OpenChange(key, kind, table, (), change.column, turned.thing, turned.was)

@@ -96,6 +96,16 @@ def going_with(table: KnownTable, column: str, columns: frozenset[str]) -> list[
     return sorted({b.name for b in found if b.name and _stood_on(b, columns) and column in _basis(b, columns)})
 
 
+def keys_to(path: str, pairs: Sequence[tuple[KnownTable, KnownTable]]) -> list[JSON]:
+    """The keys of other tables that point to `path` in the first of a pair and not in the other: they go with it."""
+    return [
+        {"table": one.path, "name": key.name, "columns": list(key.columns)}
+        for one, other in sorted(pairs, key=lambda pair: pair[0].path)
+        for key in one.constraints
+        if key.references == path and one.path != path and path not in {k.references for k in other.constraints}
+    ]
+
+
 def _match(
     before: Sequence[_Belonging],
     after: Sequence[_Belonging],

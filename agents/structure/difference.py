@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from agents.structure import columns, standalone, tables
 from agents.structure.alterations import Site, of_column, of_places
-from agents.structure.belongings import Moved, going_with, of_constraints, of_indexes
+from agents.structure.belongings import Moved, going_with, keys_to, of_constraints, of_indexes
 from agents.structure.changes import Change, Renamed
 from agents.structure.columns import Assignment, Pair, Unclear
 from agents.structure.features import of_features, of_grants
@@ -26,8 +26,9 @@ def difference(before: Structure | Tables, after: Structure | Tables) -> list[Ch
     changed = [_Changed(pair) for pair in matched.pairs if not _is_untouched(pair)]
     renamed = _renamed_in(matched, changed, enumerations.renamed)
     lost, new = {t.path for t in matched.dropped}, {t.path for t in matched.added}
-    found = [_dropped(t) for t in matched.dropped]
-    found.extend(_added(t) for t in matched.added)
+    pairs = [(one.pair.before, one.pair.after) for one in changed]
+    found = [_dropped(t, keys_to(t.path, pairs)) for t in matched.dropped]
+    found.extend(_added(t, keys_to(t.path, [(now, was) for was, now in pairs])) for t in matched.added)
     for one in changed:
         found.extend(_renamed(one.pair))
         found.extend(_inside(one.pair.before, one.pair.after, one.assigned, renamed, lost, new))
@@ -113,13 +114,18 @@ def _inside(
     yield from of_grants(before, after, common)
 
 
-def _dropped(table: KnownTable) -> Change:
-    payload = {"table": table.path, **_relation(table)}
+def _dropped(table: KnownTable, keys: list[JSON]) -> Change:
+    payload = {"table": table.path, **_relation(table), **({"with": keys} if keys else {})}
     return Change("table_dropped", table.path, "", payload, _identities(table, None), needs=())
 
 
-def _added(table: KnownTable) -> Change:
-    payload = {"table": table.path, "columns": len(table.columns), **_relation(table)}
+def _added(table: KnownTable, keys: list[JSON]) -> Change:
+    payload = {
+        "table": table.path,
+        "columns": len(table.columns),
+        **_relation(table),
+        **({"with": keys} if keys else {}),
+    }
     return Change("table_added", table.path, "", payload, _identities(None, table), arrives=(table.path, ""))
 
 

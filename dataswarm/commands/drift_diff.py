@@ -194,7 +194,7 @@ async def _answered(meanings: Sequence[Meant], saved: dict[str, Side], asked: Qu
             sides = [await _side(one, meanings, saved, asked, engines, progress) for one in meanings]
         source = next((s.source for s in reversed(sides) if s.source), "")
         progress.told("reading lineage")
-        uses = await _uses(sides, source, asked)
+        uses = await _uses(sides, source, meanings, asked)
         overrides = watching(asked.settings).overrides if asked.settings is not None else ()
         progress.told("comparing")
         return await asyncio.to_thread(compare, *sides, source=source, uses=uses, overrides=overrides)
@@ -240,19 +240,30 @@ def _dialect(meanings: Sequence[Meant], asked: Question) -> str:
     return dialect_name(spoken)
 
 
-async def _uses(sides: Sequence[Side], source: str, asked: Question) -> Uses | None:
+async def _uses(sides: Sequence[Side], source: str, meanings: Sequence[Meant], asked: Question) -> Uses | None:
     from agents.structure.known import Structure  # noqa: PLC0415 - see the package
+    from agents.structure.views import is_view  # noqa: PLC0415
+    from config.errors import UsageError  # noqa: PLC0415
     from dataswarm.drifting import lineages  # noqa: PLC0415
 
     before, after = sides
     everything = Structure({**after.structure.tables, **before.structure.tables})
+    read: list[lineages.Read] = []
     if asked.manifests:
-        return await asyncio.to_thread(lineages.uses_of_files, asked.manifests, everything, source=source)
-    if not source or asked.settings is None:
-        return None
-    uses, troubles = await lineages.uses_of_pipelines(asked.settings, everything, source=source)
-    asked.notes.extend(troubles)
-    return uses
+        read = await asyncio.to_thread(lineages.read_files, asked.manifests, everything, source=source)
+    elif source and asked.settings is not None:
+        read, troubles = await lineages.read_pipelines(asked.settings, everything, source=source)
+        asked.notes.extend(troubles)
+    declared = [one.path for one in meanings if one.kind == "manifest"]
+    if not read and declared:  # a manifest says who reads what it declares; the later one, where both sides are one
+        read = await asyncio.to_thread(lineages.read_files, declared[-1:], everything, source=source)
+    dialect = ""
+    if any(is_view(table) for table in before.structure.tables.values()):
+        try:
+            dialect = _dialect(meanings, asked)
+        except UsageError:
+            asked.notes.append("what its views read is not known: --dialect says which SQL they are")
+    return await asyncio.to_thread(lineages.uses_of, read, before, after, source=source, dialect=dialect)
 
 
 def _show(page: Page, found: Comparison, fail_on: Level) -> None:
@@ -268,7 +279,7 @@ def _show(page: Page, found: Comparison, fail_on: Level) -> None:
         page.title(table.table)
         page.table(("readers", "writers", "change", "rule", "reaches"), [_row(w) for w in table.changes])
         for weighed in table.changes:
-            if weighed.impact is not None and weighed.impact.is_used:
+            if weighed.impact is not None and (weighed.impact.is_used or weighed.impact.following):
                 page.line(f"  {weighed.change.column or table.table}: {_reaches(weighed.impact)}")
     page.line()
     counts = [(w.worst, 1) for w in found.changes]
@@ -286,16 +297,23 @@ def _row(weighed: Weighed) -> tuple[Any, ...]:
     from dataswarm.drifting.describing import sentence  # noqa: PLC0415 - see the package
 
     change, meant = weighed.change, weighed.meaning
-    reach = "?" if weighed.impact is None else _count(weighed.impact)
+    is_known = weighed.impact is not None and (weighed.impact.is_whole or weighed.impact.is_used)
+    reach = _count(weighed.impact) if weighed.impact is not None and is_known else "?"
     what = sentence(change.kind, change.column, change.payload)
     return meant.readers.value, meant.writers.value, what, meant.rule, reach
 
 
 def _count(impact: Impact) -> str:
-    number = len({*impact.models, *impact.exposures, *impact.tests})
+    number = len({*impact.models, *impact.views, *impact.exposures, *impact.tests})
     return str(number) if number else "nobody"
 
 
 def _reaches(impact: Impact) -> str:
-    parts = (("models", impact.models), ("exposures", impact.exposures), ("owners", impact.owners))
+    parts = (
+        ("models", impact.models),
+        ("views", impact.views),
+        ("exposures", impact.exposures),
+        ("owners", impact.owners),
+        ("going on by the new name", impact.following),
+    )
     return "; ".join(f"{word} {', '.join(names)}" for word, names in parts if names) or "tests alone"

@@ -118,7 +118,9 @@ def _reached(impact: dict[str, Any]) -> str:
     """How many models and exposures; names are bounded where a change was told, so that a count stands beside them."""
     if not impact:
         return ""
-    count = sum(_count(impact, word) for word in ("models", "exposures"))
+    count = sum(_count(impact, word) for word in ("models", "views", "exposures"))
+    if not count and impact.get("whole") is False:
+        return "?"
     return str(count) if count else "nobody"
 
 

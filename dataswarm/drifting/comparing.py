@@ -47,7 +47,10 @@ class TableChanges:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """All of it. `source` is the name under which lineage and overrides know the relations."""
+    """All of it. `source` is the name under which lineage and overrides know the relations.
+
+    `has_lineage`: are pipelines known that read it, and not its own views alone?
+    """
 
     before: Side
     after: Side
@@ -89,7 +92,7 @@ def compare(
         source=source,
         tables=tuple(sorted(tables, key=lambda t: (-t.worst.rank, -_reach(t.changes), t.table))),
         not_visible=now.invisible,
-        has_lineage=uses is not None,
+        has_lineage=uses is not None and uses.is_whole(source),
     )
 
 
@@ -98,4 +101,6 @@ def _order(weighed: Weighed) -> tuple[int, float, str]:
 
 
 def _reach(changes: Sequence[Weighed]) -> int:
-    return max((len(w.impact.models) + len(w.impact.exposures) for w in changes if w.impact), default=0)
+    return max(
+        (len(w.impact.models) + len(w.impact.views) + len(w.impact.exposures) for w in changes if w.impact), default=0
+    )

@@ -55,14 +55,22 @@ def _evidence(payload: Payload) -> str:
     return f" (by {by}, confidence {confidence:.2f})"
 
 
+def _keys(payload: Payload) -> str:
+    """The keys of other tables that came or went with a table."""
+    keys = payload.get("with") or ()
+    named = [f"{key.get('name') or 'a key'} of {key['table']}" for key in keys if isinstance(key, Mapping)]
+    return f", and with it {_shown(named)}" if named else ""
+
+
 _SENTENCES: Final[Mapping[str, Callable[[str, Payload], str]]] = {
-    "table_added": lambda _, p: f"table added ({p.get('columns', '?')} columns)",
-    "table_dropped": lambda _, __: "table dropped",
+    "table_added": lambda _, p: f"table added ({p.get('columns', '?')} columns){_keys(p)}",
+    "table_dropped": lambda _, p: f"table dropped{_keys(p)}",
     "table_renamed": lambda _, p: f"table renamed to {p.get('after')}{_evidence(p)}",
     "column_added": _added,
     "column_dropped": lambda c, p: f"column {c} dropped{_typed(p)}",
     "column_renamed": lambda c, p: f"column {c} renamed to {p.get('after')}{_evidence(p)}",
     "column_retyped": lambda c, p: f"column {c}: type{_from_to(p)}",
+    "retaken": lambda _, p: f"baseline taken anew by {_shown(p.get('by'))}: {_shown(p.get('reason'))}",
     "columns_ambiguous": lambda _, p: (
         f"columns {_shown(p.get('dropped'))} gone and {_shown(p.get('added'))} new; which is which cannot be told"
     ),

@@ -1,33 +1,35 @@
-"""Who reads a source: pipelines by their manifests, from a file or from the configuration."""
+"""Who reads a source: pipelines by their manifests, from a file or from the configuration, and its own views."""
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from agents.structure import views
+from agents.structure.changes import Change
 from agents.structure.impact import Uses
 from agents.structure.known import Structure
 from config.errors import SwarmError
 from config.settings import Settings
+from dataswarm.drifting.sides import Aspect, Side
 from integrations.base import Project
 from integrations.declared import load_manifest, project_of_manifest
-from integrations.lineage import ProjectLineage, manifest
+from integrations.lineage import Memo, ProjectLineage, manifest
 from integrations.registry import discover
 
 Read = tuple[ProjectLineage, Project, datetime | None]
 
 
-def uses_of_files(paths: Sequence[Path], structure: Structure, *, source: str) -> Uses:
+def read_files(paths: Sequence[Path], structure: Structure, *, source: str) -> list[Read]:
     """Readers by manifests on disk; `structure` gives the columns of what the models read.
 
     Raises:
         UsageError: a file is not a manifest.
         SourceError: it is of another shape.
     """
-    return Uses.of([_read(load_manifest(path)[0], structure, source) for path in paths])
+    return [_read(load_manifest(path)[0], structure, source) for path in paths]
 
 
 def _read(found: Mapping[str, Any], structure: Structure, source: str) -> Read:
@@ -40,7 +42,7 @@ def columns_of(structure: Structure) -> dict[str, list[str]]:
     return {path: [c.name for c in table.columns] for path, table in structure.tables.items()}
 
 
-async def uses_of_pipelines(settings: Settings, structure: Structure, *, source: str) -> tuple[Uses | None, list[str]]:
+async def read_pipelines(settings: Settings, structure: Structure, *, source: str) -> tuple[list[Read], list[str]]:
     """Readers by the pipelines configured over a source; with what could not be read, in words."""
     registry = discover()
     read: list[Read] = []
@@ -61,4 +63,29 @@ async def uses_of_pipelines(settings: Settings, structure: Structure, *, source:
             troubles.append(f"the lineage of {name} is not known: {error.message}")
         finally:
             await pipeline.close()
-    return (await asyncio.to_thread(Uses.of, read) if read else None), troubles
+    return read, troubles
+
+
+def uses_of(read: Sequence[Read], before: Side, after: Side, *, source: str, dialect: str) -> Uses | None:
+    """Who reads a source: pipelines, and the views that the side before tells; None where there is neither.
+
+    - dialect: of the views' text.
+    """
+    memo = Memo()
+    around = {**after.structure.tables, **before.structure.tables}
+    was = views.lineage_of(before.structure.tables, around, dialect, memo)
+    if not was.parts:
+        return Uses.of(read) if read else None
+    following = None
+    if Aspect.DEFINITIONS in after.tells:
+        now = views.lineage_of(after.structure.tables, {}, dialect, memo)
+        texts = {
+            path: (before.structure.tables[path].definition, after.structure.tables[path].definition)
+            for path in was.parts
+            if path in after.structure.tables
+        }
+
+        def following(change: Change) -> frozenset[str]:
+            return views.following(change, was.parts, now.parts, texts)
+
+    return Uses.of([*read, (was, views.of_warehouse(source), None)], following)

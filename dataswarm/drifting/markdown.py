@@ -83,10 +83,15 @@ def _reach(impact: Impact | None) -> str:
     if impact is None:
         return "unknown"
     if not impact.is_used:
-        return "nobody"
+        return "nobody" if impact.is_whole else "unknown"
     parts = [
         f"{len(names)} {word}{'s' if len(names) != 1 else ''}"
-        for word, names in (("model", impact.models), ("exposure", impact.exposures), ("test", impact.tests))
+        for word, names in (
+            ("model", impact.models),
+            ("view", impact.views),
+            ("exposure", impact.exposures),
+            ("test", impact.tests),
+        )
         if names
     ]
     return ", ".join(parts) or f"{len(impact.columns)} columns"
@@ -99,15 +104,17 @@ def _details(table: TableChanges) -> list[str]:
         lines.append(f"- {escaped(sentence(change.kind, change.column, change.payload))} (`{_code(meant.rule)}`)")
         if meant.why:
             lines.append(f"  - {escaped(meant.why)}")
-        if weighed.impact is not None and weighed.impact.is_used:
+        if weighed.impact is not None and (weighed.impact.is_used or weighed.impact.following):
             lines += [
                 f"  - {word}: {_listed(names)}"
                 for word, names in (
                     ("models", weighed.impact.models),
+                    ("views", weighed.impact.views),
                     ("columns", weighed.impact.columns),
                     ("exposures", weighed.impact.exposures),
                     ("tests", weighed.impact.tests),
                     ("owners", weighed.impact.owners),
+                    ("goes on, by the new name", weighed.impact.following),
                 )
                 if names
             ]

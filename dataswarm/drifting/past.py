@@ -11,7 +11,7 @@ from config.assets import Asset
 from config.draft import nearest
 from config.errors import UsageError
 from dataswarm.drifting.describing import sentence
-from dataswarm.drifting.resolving import WATCHER, no_baseline
+from dataswarm.drifting.resolving import WATCHER, head_of, no_baseline
 from memory.beliefs import knowledge
 from memory.board import baselines, ledger
 from memory.board.baselines import Revision
@@ -23,11 +23,13 @@ ACCEPTED: Final = "drift.accepted"
 
 MOST: Final = 2_000
 RESTORED: Final = "schema.restored"
+RETAKEN: Final = "schema.retaken"
+ADDITIONS: Final = ("schema.column_added", "schema.table_added")
 
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """A change that was told. `state` is open, undone, accepted or told (nobody waits to see it undone)."""
+    """A change that was told. `state` is open, undone, accepted, retaken or told (nobody waits to see it undone)."""
 
     id: int
     at: datetime
@@ -51,21 +53,16 @@ async def told(tx: Transaction, source: str, *, since: datetime | None = None) -
     """The changes told of a source, newest first, each with what became of it."""
     seen = await _observations(tx, source, since)
     open_ = await open_keys(tx, source)
-    accepted = await accepted_keys(tx, source)
-    undone = {str(o.payload.get("of")) for o in seen if o.kind == RESTORED}
+    became = dict.fromkeys(open_, "open")
+    became |= {str(key): "retaken" for o in seen if o.kind == RETAKEN for key in o.payload.get("closed") or ()}
+    became |= {str(o.payload.get("of")): "undone" for o in seen if o.kind == RESTORED}
+    became |= {str(o.payload["undoes"]): "undone" for o in seen if o.payload.get("undoes")}
+    became |= dict.fromkeys(await accepted_keys(tx, source), "accepted")
     return [
-        _told(one, _state(str(one.payload.get("change") or ""), open_, accepted, undone))
+        _told(one, became.get(str(one.payload.get("change") or ""), "told"))
         for one in seen
         if one.kind != RESTORED and one.payload.get("change")
     ]
-
-
-def _state(key: str, open_: Sequence[str], accepted: Sequence[str], undone: set[str]) -> str:
-    if key in accepted:
-        return "accepted"
-    if key in undone:
-        return "undone"
-    return "open" if key in open_ else "told"
 
 
 def _told(one: Observation, state: str) -> Told:
@@ -96,11 +93,10 @@ async def _observations(tx: Transaction, source: str, since: datetime | None) ->
 
 
 async def open_keys(tx: Transaction, source: str) -> list[str]:
-    """The changes that wait to be undone, as the baseline has them; oldest first."""
-    head = await baselines.get(tx, WATCHER, source)
-    value = head.value if head is not None else None
-    listed = value.get("open") if isinstance(value, Mapping) else None
-    return [str(one["key"]) for one in listed or () if isinstance(one, Mapping) and "key" in one]
+    """The changes that wait to be undone, as the baseline has them; oldest first. What was added waits for nobody."""
+    listed = head_of(await baselines.get(tx, WATCHER, source)).get("open") or ()
+    open_ = [one for one in listed if isinstance(one, Mapping) and "key" in one]
+    return [str(one["key"]) for one in open_ if one.get("kind") not in ADDITIONS]
 
 
 async def accepted_keys(tx: Transaction, source: str) -> list[str]:

@@ -24,6 +24,7 @@ from integrations.declared.draft import counted
 from integrations.registry import Registry, discover
 from memory.board import baselines
 from memory.connection.database import Transaction
+from memory.records import Baseline
 
 WATCHER: Final = "schema-drift"
 """The agent whose baselines are the saved states."""
@@ -149,9 +150,15 @@ async def known(tx: Transaction, source: str, revision: int | None) -> Structure
     else:
         parts = await baselines.parts(tx, WATCHER, source, revision)
     head = await baselines.get(tx, WATCHER, source)
-    value = head.value if head is not None and isinstance(head.value, Mapping) else {}
     structure = await asyncio.to_thread(from_parts, parts)
-    return replace(structure, invisible=tuple(value.get("invisible") or ()))
+    return replace(structure, invisible=tuple(head_of(head).get("invisible") or ()))
+
+
+def head_of(found: Baseline | None) -> Mapping[str, Any]:
+    """What the agent wrote down of the whole source, as the runtime keeps it; empty where there is nothing."""
+    value = found.value if found is not None else None
+    inner = value.get("value") if isinstance(value, Mapping) else None
+    return inner if isinstance(inner, Mapping) else {}
 
 
 def _skipped(structure: Structure, skip: Sequence[str]) -> Structure:

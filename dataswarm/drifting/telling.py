@@ -68,10 +68,12 @@ def _change(weighed: Weighed) -> Json:
 def _impact(impact: Impact) -> Json:
     return {
         "models": list(impact.models),
+        "views": list(impact.views),
         "columns": list(impact.columns),
         "exposures": list(impact.exposures),
         "tests": list(impact.tests),
         "owners": list(impact.owners),
+        "following": list(impact.following),
         "last_used": impact.last_used.isoformat() if impact.last_used else None,
     }
 
@@ -93,8 +95,22 @@ _SIDE: Final[Json] = _object(
     notes=_NAMES,
 )
 _IMPACT: Final[Json] = _object(
-    models=_NAMES, columns=_NAMES, exposures=_NAMES, tests=_NAMES, owners=_NAMES, last_used=_MAYBE
+    models=_NAMES,
+    views=_NAMES,
+    columns=_NAMES,
+    exposures=_NAMES,
+    tests=_NAMES,
+    owners=_NAMES,
+    following=_NAMES,
+    last_used=_MAYBE,
 )
+_WITH: Final[Json] = {
+    "type": "array",
+    "items": {
+        "anyOf": [{"type": "string"}, _object(table={"type": "string"}, name={"type": "string"}, columns=_NAMES)]
+    },
+}
+"""What came or went with it: of a column, keys and indexes by name; of a table, the keys of others that point to it."""
 _CHANGE: Final[Json] = _object(
     kind={"type": "string"},
     column=_MAYBE,
@@ -107,7 +123,7 @@ _CHANGE: Final[Json] = _object(
     severity={"enum": ["info", "warning", "error", "critical"]},
     importance={"type": "number", "minimum": 0, "maximum": 1},
     impact={"anyOf": [{"type": "null"}, _IMPACT]},
-    details={"type": "object"},
+    details={"type": "object", "properties": {"with": _WITH}},
 )
 SCHEMA: Final[Json] = {
     "$schema": "https://json-schema.org/draft/2020-12/schema",

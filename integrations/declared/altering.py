@@ -9,7 +9,7 @@ from typing import Final
 from sqlglot import exp
 
 from integrations.base import Column
-from integrations.declared.columns import column_of, constraints_of, description, index_of
+from integrations.declared.columns import column_of, constraints_of, default_names, description, index_of
 from integrations.declared.creating import missing
 from integrations.declared.draft import Draft, DraftTable, Key
 from integrations.declared.spelling import Spelling
@@ -44,6 +44,7 @@ class Altering:
                 return
             raise self.said.wrong(f"{self.table.schema}.{self.table.name} has a column {column.name} already")
         self.table.columns.insert(self._place(action), column)
+        self.table.defaults.update((name.lower(), column.name) for name in default_names(action, self.spelling))
         for constraint in own:
             self.table.constrain(constraint)
 
@@ -95,7 +96,7 @@ class Altering:
         before = action.args.get("rename_from")
         if before is not None:
             self.rename(self.spelling.column(before), column.name)
-        self._change(column.name, _said_anew(column))
+        self._change(column.name, said_anew(column))
         for constraint in own:
             self.table.constrain(constraint)
 
@@ -120,14 +121,14 @@ class Altering:
             else:  # MySQL drops a unique key as the index it is
                 is_gone = self.drop_index(name) or self.drop_constraint(name)
             if not is_gone and not action.args.get("exists"):
-                raise self._no_column(name) if kind == "COLUMN" else self._none(kind.lower(), name)
+                raise self._no_column(name) if kind == "COLUMN" else self.none(kind.lower(), name)
 
     def drop_constraint(self, name: str) -> bool:
         """Drop a key or check by its name."""
         kept = [c for c in self.table.constraints if c.name.lower() != name.lower()]
         is_gone = len(kept) < len(self.table.constraints)
         self.table.constraints = kept
-        return is_gone
+        return is_gone or self.table.undefault(name)
 
     def drop_index(self, name: str) -> bool:
         """Drop an index by its name."""
@@ -144,7 +145,7 @@ class Altering:
         """RENAME INDEX a TO b."""
         before, after = self.spelling.column(action.this), self.spelling.column(action.args["to"])
         if all(i.name != before for i in self.table.indexes):
-            raise self._none("index", before)
+            raise self.none("index", before)
         self.table.indexes = [replace(i, name=after) if i.name == before else i for i in self.table.indexes]
 
     def move(self, schema: str, name: str) -> None:
@@ -182,9 +183,10 @@ class Altering:
             raise self._no_column(name)
 
     def _no_column(self, name: str) -> Exception:
-        return self._none("column", name)
+        return self.none("column", name)
 
-    def _none(self, what: str, name: str) -> Exception:
+    def none(self, what: str, name: str) -> Exception:
+        """There is no such column, key or index."""
         return self.said.wrong(f"{self.table.schema}.{self.table.name} has no {what} {name}")
 
 
@@ -205,7 +207,8 @@ _ACTIONS: Final[Mapping[type[exp.Expr], Callable[[Altering, exp.Expr], None]]] =
 }
 
 
-def _said_anew(column: Column) -> dict[str, object]:
+def said_anew(column: Column) -> dict[str, object]:
+    """All that a definition says of a column but its name."""
     return {
         "type": column.type,
         "nullable": column.nullable,

@@ -38,7 +38,8 @@ def column_of(node: exp.Expr, spelling: Spelling, table: str) -> tuple[Column, l
         said.default = f"nextval('{table}_{name}_seq'::regclass)"
         said.is_null = False
     if said.is_null is None and isinstance(kind, exp.DataType) and spelling.dialect == "clickhouse":
-        said.is_null = any(t.args.get("nullable") for t in kind.find_all(exp.DataType))
+        inner = kind.expressions[0] if kind.this == exp.DType.LOWCARDINALITY and kind.expressions else kind
+        said.is_null = bool(inner.args.get("nullable"))
     column = Column(
         name=name,
         position=0,
@@ -51,6 +52,15 @@ def column_of(node: exp.Expr, spelling: Spelling, table: str) -> tuple[Column, l
         collation=said.collation,
     )
     return column, own
+
+
+def default_names(node: exp.Expr, spelling: Spelling) -> Iterator[str]:
+    """The names of a column's defaults, where they are constraints with names (T-SQL)."""
+    for wrapped in node.args.get("constraints") or ():
+        if isinstance(wrapped.args.get("kind"), exp.DefaultColumnConstraint) and isinstance(
+            wrapped.this, exp.Identifier
+        ):
+            yield spelling.name(wrapped.this)
 
 
 def _hear(kind: exp.Expr | None, said: _Said, spelling: Spelling) -> None:
@@ -127,7 +137,8 @@ def index_of(node: exp.Expr, spelling: Spelling, table: str) -> Index | None:
     """The index that a table's element declares (`KEY k (a)`), None for anything else."""
     if not isinstance(node, exp.IndexColumnConstraint):
         return None
-    columns = tuple(spelling.column(c) for c in node.expressions)
+    over = node.args.get("expression")  # ClickHouse's is over one expression, without brackets
+    columns = tuple(spelling.column(c) for c in node.expressions or ([over] if isinstance(over, exp.Expr) else []))
     name = spelling.name(node.this) if isinstance(node.this, exp.Identifier) else f"{table}_{'_'.join(columns)}"
     return Index(name, columns, definition=str(node.args.get("kind") or "").lower())
 

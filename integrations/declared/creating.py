@@ -10,7 +10,8 @@ from sqlglot.optimizer.annotate_types import annotate_types
 from sqlglot.optimizer.qualify import qualify
 
 from integrations.base import Enumeration, Index, NumberSequence
-from integrations.declared.columns import column_of, constraints_of, index_of
+from integrations.declared.attributes import partitioning
+from integrations.declared.columns import column_of, constraints_of, default_names, index_of
 from integrations.declared.draft import Draft, DraftTable, Key
 from integrations.declared.spelling import Spelling
 from integrations.declared.statements import Statement
@@ -51,22 +52,28 @@ def _relation(draft: Draft, spelling: Spelling, said: Statement, tree: exp.Creat
         made.kind = "materialized view"
     _inherit(draft, spelling, said, tree, made)
     if isinstance(tree.this, exp.Schema):
-        _elements(spelling, tree.this.expressions, made)
+        _elements(spelling, said, tree.this.expressions, made)
     query = tree.args.get("expression")
     if isinstance(query, exp.Query):
         _from_query(draft, spelling, query, made)
         if made.kind != "table":
             made.definition = spelling.text(query)
     _properties(spelling, tree, made)
+    made.partitioning = made.partitioning or partitioning(said)
+    if not made.columns and kind == "TABLE" and spelling.dialect not in ("postgres", "sqlite", "duckdb"):
+        raise said.wrong(f"which columns {schema}.{name} has is not said", hint="write them, or leave the table out")
     draft.tables[key] = made
 
 
-def _elements(spelling: Spelling, elements: Iterable[exp.Expr], made: DraftTable) -> None:
+def _elements(spelling: Spelling, said: Statement, elements: Iterable[exp.Expr], made: DraftTable) -> None:
     later: list[exp.Expr] = []
     for element in elements:
+        if isinstance(element, exp.ColumnDef) and _is_index(element, spelling):
+            raise said.wrong("an index among the columns is not read", hint="write CREATE INDEX … ON …")
         if isinstance(element, exp.ColumnDef | exp.Identifier):
             column, own = column_of(element, spelling, made.name)
             made.columns.append(column)
+            made.defaults.update((name.lower(), column.name) for name in default_names(element, spelling))
             for constraint in own:
                 made.constrain(constraint)
         else:
@@ -76,6 +83,17 @@ def _elements(spelling: Spelling, elements: Iterable[exp.Expr], made: DraftTable
             made.indexes.append(index)
         for constraint in constraints_of(element, spelling, made.name):
             made.constrain(constraint)
+
+
+def _is_index(element: exp.ColumnDef, spelling: Spelling) -> bool:
+    """`INDEX i (a)`, which reads like a column of that name."""
+    name = element.this
+    return (
+        spelling.dialect in ("tsql", "fabric", "snowflake")
+        and isinstance(name, exp.Identifier)
+        and not name.args.get("quoted")
+        and name.name.lower() == "index"
+    )
 
 
 def _inherit(draft: Draft, spelling: Spelling, said: Statement, tree: exp.Create, made: DraftTable) -> None:
@@ -96,7 +114,7 @@ def _inherit(draft: Draft, spelling: Spelling, said: Statement, tree: exp.Create
 
 def _from_query(draft: Draft, spelling: Spelling, query: exp.Query, made: DraftTable) -> None:
     """Columns by the query, typed as far as the tables it reads are known."""
-    named = [c.name for c in made.columns]
+    named = list(made.columns)
     by_schema: dict[str, dict[str, object]] = {}
     read = {spelling.key(table) for table in query.find_all(exp.Table)}
     for table in (draft.tables[key] for key in read if key in draft.tables):
@@ -122,9 +140,25 @@ def _from_query(draft: Draft, spelling: Spelling, query: exp.Query, made: DraftT
     for place, select in enumerate(selects):
         kind = select.type if isinstance(select.type, exp.DataType) else None
         is_known = kind is not None and kind.this not in (exp.DType.UNKNOWN, exp.DType.NULL)
-        name = named[place] if place < len(named) else select.alias_or_name
-        column, _ = column_of(exp.to_identifier(name, quoted=True), spelling, made.name)
+        if spelling.dialect == "clickhouse" and not isinstance(select.unalias(), exp.Column | exp.Cast):
+            is_known = False  # there 1 is a UInt8, and a sum wider than what it adds
+        if place < len(named):
+            column = named[place]
+        else:
+            column, _ = column_of(exp.to_identifier(select.alias_or_name, quoted=True), spelling, made.name)
         made.columns.append(column._replace(type=spelling.type(kind) if is_known else ""))
+
+
+def select_into(draft: Draft, spelling: Spelling, said: Statement, tree: exp.Select) -> bool:
+    """`SELECT … INTO t`; False where the rows go nowhere, or into a table that ends with the session."""
+    into = tree.args.get("into")
+    table = into.this if isinstance(into, exp.Into) and not into.args.get("temporary") else None
+    if not isinstance(table, exp.Table) or table.this.args.get("temporary"):
+        return False
+    query = tree.copy()
+    query.set("into", None)
+    _relation(draft, spelling, said, exp.Create(this=table.copy(), kind="TABLE", expression=query), "TABLE")
+    return True
 
 
 def _properties(spelling: Spelling, tree: exp.Create, made: DraftTable) -> None:

@@ -14,7 +14,8 @@ from sqlglot.errors import SqlglotError
 
 from config.errors import UsageError
 from integrations.base import Catalog
-from integrations.declared import altering, creating, wording
+from integrations.declared import altering, creating, modifying, renaming, wording
+from integrations.declared.attributes import without_attributes
 from integrations.declared.draft import NEVER, Draft
 from integrations.declared.spelling import Spelling
 from integrations.declared.statements import Statement, split
@@ -34,11 +35,13 @@ _KINDS: Final = (
 _BETWEEN: Final = frozenset(
     {"OR", "REPLACE", "TEMP", "TEMPORARY", "TRANSIENT", "UNLOGGED", "GLOBAL", "LOCAL", "EXTERNAL", "FOREIGN"}
     | {"MATERIALIZED", "UNIQUE", "CLUSTERED", "NONCLUSTERED", "FULLTEXT", "RECURSIVE", "IF", "NOT", "EXISTS", "ON"}
-    | {"VOLATILE", "HYBRID", "DYNAMIC", "ICEBERG", "SECURE", "BITMAP", "CONCURRENTLY"}
+    | {"VOLATILE", "HYBRID", "DYNAMIC", "ICEBERG", "SECURE", "BITMAP", "CONCURRENTLY", "ALTER", "SNAPSHOT", "SHARDED"}
+    | {"FORCE", "NO", "EDITIONABLE", "NONEDITIONABLE"}
 )
 # What the parser does not know, and what says nothing of the structure.
 _TRAILING: Final = re.compile(r"\)\s*(?:(?:WITHOUT\s+ROWID|STRICT)\s*,?\s*)+$", re.IGNORECASE)
 _CHECK: Final = re.compile(r"\bADD\s+CHECK\b", re.IGNORECASE)
+_OR_ALTER: Final = re.compile(r"^(CREATE)\s+OR\s+ALTER\b", re.IGNORECASE)
 _ADD_MANY: Final = re.compile(r"\bADD\s+COLUMN\s*\(", re.IGNORECASE)
 
 
@@ -94,11 +97,13 @@ def read_scripts(
 
 def _read(draft: Draft, spelling: Spelling, said: Statement, passed: Counter[str]) -> None:
     what = _kind(said)
+    if renaming.take(draft, spelling, said):
+        return
     if said.words[0] == "USE" or said.words[:2] == ("SET", "SEARCH_PATH"):
         _use(spelling, said)
-    elif not what:
+    elif not what and not _selects_into(draft, spelling, said):
         passed[_words(said)] += 1
-    elif not _take(draft, spelling, said, what):
+    elif what and not _take(draft, spelling, said, what):
         raise said.wrong(
             f"this {' '.join(said.words[:2])} cannot be read", hint=f"is it {spelling.dialect}? Give --dialect"
         )
@@ -108,12 +113,19 @@ def _kind(said: Statement) -> str:
     """Which kind of thing a statement of DDL is about; empty for everything that is not read here."""
     if said.words[0] not in _READ:
         return ""
-    for word in said.words[1:]:
+    for word in " ".join(said.words[1:]).split():  # some words are one to a tokenizer: NONCLUSTERED INDEX
         if word in _KINDS:
             return word
         if word not in _BETWEEN:
             return ""
     return ""
+
+
+def _selects_into(draft: Draft, spelling: Spelling, said: Statement) -> bool:
+    if said.words[0] not in ("SELECT", "WITH") or all(t.text.upper() != "INTO" for t in said.tokens):
+        return False
+    tree = _parsed(spelling, said.text)
+    return isinstance(tree, exp.Select) and creating.select_into(draft, spelling, said, tree)
 
 
 def _words(said: Statement) -> str:
@@ -136,22 +148,20 @@ def _use(spelling: Spelling, said: Statement) -> None:
 
 
 def _take(draft: Draft, spelling: Spelling, said: Statement, what: str) -> bool:
+    if modifying.take(draft, spelling, said):
+        return True
     tree = _parse(spelling, said)
     if isinstance(tree, exp.Create) and what in creating.MODELLED:
         creating.create(draft, spelling, said, tree)
-        return True
-    if isinstance(tree, exp.Alter):
+    elif isinstance(tree, exp.Alter):
         altering.alter(draft, spelling, said, tree)
-        return True
-    if isinstance(tree, exp.Drop):
+    elif isinstance(tree, exp.Drop):
         altering.drop(draft, spelling, said, tree)
-        return True
-    if isinstance(tree, exp.Comment):
+    elif isinstance(tree, exp.Comment):
         altering.comment(draft, spelling, said, tree)
-        return True
-    if said.words[:2] == ("CREATE", "SCHEMA"):
-        return True
-    return wording.take(draft, spelling, said)
+    elif said.words[:2] != ("CREATE", "SCHEMA"):
+        return wording.take(draft, spelling, said)
+    return True
 
 
 def _parse(spelling: Spelling, said: Statement) -> exp.Expr | None:
@@ -161,7 +171,11 @@ def _parse(spelling: Spelling, said: Statement) -> exp.Expr | None:
         text = _CHECK.sub(f'ADD CONSTRAINT "{_last_of_path(said)}_check" CHECK', text)
     if text != said.text and (tree := _parsed(spelling, text)) is not None:
         return tree
-    return _parsed(spelling, said.text)
+    tree = _parsed(spelling, said.text)
+    if tree is not None:
+        return tree
+    plain = _OR_ALTER.sub(r"\1 OR REPLACE", without_attributes(said, spelling.dialect))
+    return _parsed(spelling, plain) if plain != said.text else None
 
 
 def _last_of_path(said: Statement) -> str:

@@ -30,6 +30,8 @@ class DraftTable:
     indexes: list[Index] = field(default_factory=list)
     definition: str = ""
     partitioning: str = ""
+    defaults: dict[str, str] = field(default_factory=dict)
+    """Names of constraints that are defaults, and the columns they are of (T-SQL)."""
 
     def place(self, name: str) -> int | None:
         """Where a column stands; its name in another case only where no column is spelt so."""
@@ -82,6 +84,11 @@ class DraftTable:
         if constraint.kind == "primary_key":
             for name in constraint.columns:
                 self.change(name, nullable=False)
+
+    def undefault(self, constraint: str) -> bool:
+        """Drop the default that is a constraint of that name; False where there is none."""
+        column = self.defaults.pop(constraint.lower(), None)
+        return column is not None and self.change(column, default=None)
 
     def freeze(self) -> Table:
         """The table as a catalog has it."""

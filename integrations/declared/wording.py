@@ -8,7 +8,6 @@ from typing import TypeVar
 
 from sqlglot import ErrorLevel, exp
 from sqlglot.errors import SqlglotError
-from sqlglot.tokenizer_core import Token, TokenType
 
 from integrations.base import Constraint, Enumeration, NumberSequence
 from integrations.declared.altering import Altering, exchange, on_column
@@ -16,61 +15,9 @@ from integrations.declared.creating import missing
 from integrations.declared.draft import Draft, Key
 from integrations.declared.spelling import Spelling
 from integrations.declared.statements import Statement
+from integrations.declared.words import Words
 
 _Listed = TypeVar("_Listed", Enumeration, NumberSequence)
-
-
-class Words:
-    """A statement's words, one after the other."""
-
-    def __init__(self, said: Statement, spelling: Spelling) -> None:
-        self.said = said
-        self.spelling = spelling
-        self._left = list(said.tokens)
-
-    def __bool__(self) -> bool:
-        return bool(self._left)
-
-    def take(self, *words: str) -> bool:
-        """Go past these words if they come next."""
-        ahead = self._left[: len(words)]
-        fits = len(ahead) == len(words) and all(_is(t, w) for t, w in zip(ahead, words, strict=True))
-        if fits:
-            del self._left[: len(words)]
-        return fits
-
-    def need(self, *words: str) -> None:
-        """The same, where nothing else may come."""
-        if not self.take(*words):
-            raise self.said.wrong(f"{' '.join(words)} is missing or misplaced")
-
-    def literal(self) -> str:
-        """The next word as a text in quotes."""
-        if self._left and self._left[0].token_type in (TokenType.STRING, TokenType.NATIONAL_STRING):
-            return self._left.pop(0).text
-        raise self.said.wrong("a text in quotes is missing")
-
-    def name(self) -> exp.Identifier:
-        """The next word as a name."""
-        if not self._left or self._left[0].token_type is TokenType.STRING:
-            raise self.said.wrong("a name is missing")
-        token = self._left.pop(0)
-        return exp.to_identifier(token.text, quoted=token.token_type is TokenType.IDENTIFIER)
-
-    def path(self) -> exp.Table:
-        """The next words as a path: `name` or `schema.name`."""
-        parts = [self.name()]
-        while self.take("."):
-            parts.append(self.name())
-        return exp.Table(this=parts[-1], db=parts[-2] if len(parts) > 1 else None)
-
-    def rest(self) -> str:
-        """What is left, in capitals."""
-        return " ".join(t.text.upper() for t in self._left)
-
-
-def _is(token: Token, word: str) -> bool:
-    return token.token_type is not TokenType.STRING and token.text.upper() == word
 
 
 def take(draft: Draft, spelling: Spelling, said: Statement) -> bool:

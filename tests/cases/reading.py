@@ -283,6 +283,10 @@ class ContextAsData:
             if name.startswith(prefix) and (names is None or name in names)
         }
 
+    async def columns(self, source: str, tables: Collection[str]) -> Mapping[str, Sequence[str]]:
+        """Nothing is known of any."""
+        return {}
+
     async def part_hashes(self) -> Mapping[str, str]:
         """Of what is held and has a past."""
         lasting = {n: p for n, p in self.held.items() if not n.startswith((baselines.PASSING, baselines.SECRET))}

@@ -1,17 +1,14 @@
 """ClickHouse, embedded by chdb, against the conformance suite and as it comes in life.
 
-Every database is made and changed by a process of its own, as its owner would.
+Every database is made and changed by another process, as its owner would.
 """
 
 from __future__ import annotations
 
 import asyncio
 import hashlib
-import json
-import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -24,33 +21,17 @@ from config.errors import PermanentError, SetupError, SwarmError, TransientError
 from integrations.base import Column, Constraint, Fingerprinted, Index, Statement, Table, Warehouse
 from integrations.conformance import WarehouseConformance
 from integrations.warehouses.clickhouse import ClickhouseOptions, ClickhouseWarehouse
+from integrations.warehouses.clickhouse.embedded import EmbeddedTransport
+from tests.clickhouse import holding, run
 
 pytest.importorskip("chdb", reason="chdb is an extra and is not installed")
 
 ODD = '"; drop table x'
-_OWNER = """
-import json, sys
-from chdb.session import Session
-session = Session(sys.argv[1])
-for statement in json.loads(sys.argv[2]):
-    session.query(statement)
-"""
 _BAKERY = (
     "create database shop",
     "create table shop.sales (id Int32, amount Decimal(10, 2), note Nullable(String)) engine = MergeTree order by id",
     "insert into shop.sales select number, number, if(number % 5, null, 'n' || toString(number)) from numbers(1, 20)",
 )
-
-
-def run(path: Path, *statements: str) -> None:
-    """Let the owner of the directory change it."""
-    done = subprocess.run(
-        [sys.executable, "-c", _OWNER + "session.close()", str(path), json.dumps(statements)],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
 
 
 def clickhouse(path: Path, **options: object) -> ClickhouseWarehouse:
@@ -395,28 +376,10 @@ async def test_reading_reaches_nothing_else(shop: Path, tmp_path: Path) -> None:
     assert (await looking.query("select sum(number) as n from numbers(4) where number in (select 3)"))[0]["n"] == 3
 
 
-@contextmanager
-def owner(path: Path) -> Iterator[subprocess.Popen[str]]:
-    """Another process that has the directory open."""
-    process = subprocess.Popen(
-        [sys.executable, "-c", _OWNER + "print('open', flush=True); sys.stdin.read()", str(path), '["select 1"]'],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    try:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "open\n"
-        yield process
-    finally:
-        process.kill()
-        process.communicate()
-
-
 async def test_a_directory_somebody_has_open_is_tried_again(shop: Path) -> None:
     """While another process has it, every look is a TransientError; afterwards, and beside one another, looks work."""
     looking = clickhouse(shop, actor_url=f"chdb://{shop}")
-    with owner(shop):
+    with holding(shop):
         for look in (
             looking.catalog,
             looking.fingerprint,
@@ -442,6 +405,27 @@ async def test_a_slow_statement_is_ended(shop: Path) -> None:
         async with asyncio.timeout(1):
             await looking.query(slow)
     assert await looking.query("select 1 as n") == [{"n": 1}]
+
+
+async def test_looks_after_one_another_share_a_process(shop: Path) -> None:
+    """One process serves them, a failure among them, and holds nothing in between; one that went is replaced."""
+    looking = clickhouse(shop, actor_url=f"chdb://{shop}")
+    assert isinstance(looking._reader, EmbeddedTransport)
+    processes = set()
+    for _ in range(3):
+        with pytest.raises(PermanentError):
+            await looking.query("select throwIf(number = 90000) as a from numbers(99999)", limit=99_999)
+        assert await looking.query("select 42 as a") == [{"a": 42}]
+        await looking.execute([Statement("insert into shop.sales (id) values (100)")], agent="x")
+        run(shop, "insert into shop.sales (id) values (101)")
+        assert looking._reader._kept is not None
+        processes.add(looking._reader._kept)
+    (kept,) = processes
+    kept.end()
+    assert await looking.query("select 42 as a") == [{"a": 42}]
+    assert looking._reader._kept not in (None, kept)
+    await looking.close()
+    assert looking._reader._kept is None
 
 
 async def test_values_are_not_in_messages(shop: Path) -> None:

@@ -1,8 +1,10 @@
 """An embedded ClickHouse in a process of its own, which runs this file and nothing else of the project.
 
-chdb keeps one directory open a process and cannot leave read-only mode again; after a statement that failed it may
-hand out rows of it with the next answer. So each look gets a process: it opens the directory, answers one line of JSON
-with another, and ends when its input ends, whatever it is doing then.
+chdb keeps one directory open a process; a session of it cannot leave read-only mode again, and after a statement that
+failed it may hand out rows of it with the next answer. So each look gets a session: it opens the directory, answers
+one line of JSON with another, and lets go of the directory. A look that comes soon finds the process there, for loading
+the library takes longer than most looks; chdb loses some memory and threads with each session, so the process ends
+after a number of them, after a while without any, and when its input ends, whatever it is doing then.
 """
 
 from __future__ import annotations
@@ -15,6 +17,9 @@ import tempfile
 import threading
 from typing import Any
 
+_MOST_SESSIONS = 20
+_IDLE_SECONDS = 5.0
+
 
 def main() -> None:
     """Answer until told to end."""
@@ -26,16 +31,23 @@ def main() -> None:
     asked: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
     threading.Thread(target=_listen, args=(asked,), daemon=True).start()
     session: Any = None
+    sessions = 0
     while True:
-        request = asked.get()
+        try:
+            request = asked.get(timeout=_IDLE_SECONDS if session is None else None)
+        except queue.Empty:
+            break
         answer: dict[str, Any] = {}
         try:
             if "open" in request:
                 from chdb.session import Session  # noqa: PLC0415 - loading it takes half a second
 
+                complaints.truncate(complaints.seek(0))
                 session = Session(request["open"])  # type: ignore[no-untyped-call]
+                sessions += 1
             elif "close" in request:
                 session.close()
+                session = None
             else:
                 found = session.query(request["sql"], request["format"])
                 text = found.bytes().decode(errors="replace") if found.size() else ""
@@ -44,8 +56,9 @@ def main() -> None:
             complaints.seek(0)
             answer = {"error": f"{error}\n{complaints.read().decode(errors='replace')}"}
         print(json.dumps(answer), file=answers, flush=True)
-        if "close" in request:
+        if session is None and sessions >= _MOST_SESSIONS:
             break
+    os._exit(0)  # there is nothing to put away, and the library's own way out takes its time
 
 
 def _listen(asked: queue.SimpleQueue[dict[str, Any]]) -> None:

@@ -1,12 +1,9 @@
-"""An embedded ClickHouse (chdb): a directory, opened for one look by a process that ends with it."""
+"""An embedded ClickHouse (chdb): a directory, opened for one look by a process of its own and let go after it."""
 
 from __future__ import annotations
 
 import asyncio
 import importlib.util
-import json
-import sys
-import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -15,13 +12,11 @@ from typing import Any, Final
 from config.errors import SetupError, TransientError
 from integrations.warehouses.clickhouse.answers import FORMAT, SETTINGS, Answer, read
 from integrations.warehouses.clickhouse.faults import translate
+from integrations.warehouses.clickhouse.process import Child
 from integrations.warehouses.clickhouse.transport import CHANGING, Conversation, Settings
 from integrations.warehouses.clickhouse.words import literal, quoted
 
-_CHILD: Final = Path(__file__).with_name("child.py")
-_LARGEST_ANSWER: Final = 2**30
 _GRACE_SECONDS: Final = 10.0
-_ENDING_SECONDS: Final = 2.0
 
 
 class EmbeddedTransport:
@@ -36,6 +31,7 @@ class EmbeddedTransport:
         self._path = Path(path)
         self._seconds = seconds
         self._gate = asyncio.Semaphore(1)
+        self._kept: Child | None = None
         self.described = f"chdb at {path}"
 
     def check(self) -> None:
@@ -60,48 +56,61 @@ class EmbeddedTransport:
 
     @asynccontextmanager
     async def look(self, *, read_only: bool, application: str) -> AsyncIterator[Conversation]:
-        """A process for the time of the look, in an empty folder, so that no name of a table is that of a file."""
+        """A session for the time of the look; its process is kept for the next one."""
         self.check()
-        with tempfile.TemporaryDirectory(prefix="dataswarm-") as place:
-            async with self._gate:
-                process = await asyncio.create_subprocess_exec(
-                    sys.executable,
-                    "-P",  # the names of our modules are not those of the library's
-                    str(_CHILD),
-                    stdin=asyncio.subprocess.PIPE,
-                    stdout=asyncio.subprocess.PIPE,
-                    stderr=asyncio.subprocess.DEVNULL,
-                    cwd=place,
-                    limit=_LARGEST_ANSWER,
-                )
-                talk = _Talk(process, self._source, self._seconds)
-                try:
-                    await talk.ask({"open": str(self._path)})
-                    await talk.settle(read_only=read_only, application=application)
-                    yield talk
-                    await talk.ask({"close": True})
-                finally:
-                    await _end(process)
+        async with self._gate:
+            talk = await self._opened()
+            try:
+                await talk.settle(read_only=read_only, application=application)
+                yield talk
+            finally:
+                await self._let_go(talk)
+
+    def close(self) -> None:
+        """End the process that is kept."""
+        kept, self._kept = self._kept, None
+        if kept is not None:
+            kept.end()
+
+    async def _opened(self) -> _Talk:
+        """A process that has the directory open: the one that was kept, unless it ended meanwhile."""
+        kept, self._kept = self._kept, None
+        if kept is not None:
+            with suppress(_EndedError):
+                return await self._begun(kept)
+        return await self._begun(Child())
+
+    async def _begun(self, child: Child) -> _Talk:
+        talk = _Talk(child, self._source, self._seconds)
+        try:
+            await talk.ask({"open": str(self._path)})
+        except BaseException:
+            child.end()
+            raise
+        return talk
+
+    async def _let_go(self, talk: _Talk) -> None:
+        """Keep the process where it answered all it was asked; end it where it did not, or is still at it."""
+        try:
+            if talk.has_answered:
+                await talk.ask({"close": True})
+        finally:
+            if talk.has_answered:
+                self._kept = talk.child
+            else:
+                talk.child.end()
 
 
-async def _end(process: asyncio.subprocess.Process) -> None:
-    """The process ends when its input does; one that does not hear it is killed."""
-    assert process.stdin is not None  # noqa: S101 - a pipe
-    process.stdin.close()
-    try:
-        async with asyncio.timeout(_ENDING_SECONDS):
-            await process.wait()
-    except TimeoutError:
-        with suppress(ProcessLookupError):
-            process.kill()
-        await process.wait()
+class _EndedError(TransientError):
+    """Nobody answers any more."""
 
 
 class _Talk:
-    """Statements to one process."""
+    """Statements to one process. `has_answered`: all it was asked so far, be it with an error."""
 
-    def __init__(self, process: asyncio.subprocess.Process, source: str, seconds: float) -> None:
-        self._process = process
+    def __init__(self, child: Child, source: str, seconds: float) -> None:
+        self.child = child
+        self.has_answered = True
         self._source = source
         self._seconds = seconds
 
@@ -126,25 +135,19 @@ class _Talk:
 
     async def ask(self, request: dict[str, Any]) -> dict[str, Any]:
         """One line there, one line back."""
-        assert self._process.stdin is not None  # noqa: S101 - both are pipes
-        assert self._process.stdout is not None  # noqa: S101
+        self.has_answered = False
         try:
-            async with asyncio.timeout(self._seconds + _GRACE_SECONDS):
-                self._process.stdin.write(json.dumps(request).encode() + b"\n")
-                await self._process.stdin.drain()
-                line = await self._process.stdout.readline()
+            answer = await self.child.ask(request, seconds=self._seconds + _GRACE_SECONDS)
         except TimeoutError:
             raise TransientError(
                 f"warehouse {self._source}: a statement took too long and was ended",
                 hint="raise statement_timeout_seconds of this source, or look at less",
             ) from None
-        except (ConnectionError, ValueError):
-            line = b""
-        if not line:
-            raise TransientError(
+        if answer is None:
+            raise _EndedError(
                 f"warehouse {self._source}: the process of chdb ended", hint="was it out of memory? look at less"
             )
-        answer: dict[str, Any] = json.loads(line)
+        self.has_answered = True
         if "error" in answer:
             raise translate(_telling(answer["error"]), self._source)
         return answer

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import fnmatch
-from collections.abc import Sequence
 from typing import Final
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
+
+from integrations.warehouses import scope
 
 SYSTEM: Final = ("system", "INFORMATION_SCHEMA", "information_schema")
 
@@ -38,14 +38,10 @@ class ClickhouseOptions(BaseModel):
     @property
     def named_schemas(self) -> tuple[str, ...]:
         """The databases named outright, without a wildcard."""
-        return tuple(s for s in self.schemas if not any(c in s for c in "*?["))
+        return scope.outright(self.schemas)
 
     def looks_at(self, schema: str) -> bool:
         """Is a database one of those to look at?"""
-        if schema in SYSTEM or _covered(schema, self.exclude_schemas):
+        if schema in SYSTEM or scope.covers(schema, self.exclude_schemas):
             return False
-        return _covered(schema, self.schemas)
-
-
-def _covered(name: str, patterns: Sequence[str]) -> bool:
-    return any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)
+        return scope.covers(schema, self.schemas)

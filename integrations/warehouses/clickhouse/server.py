@@ -55,6 +55,9 @@ class ServerTransport:
             finally:
                 await asyncio.to_thread(client.close)
 
+    def close(self) -> None:
+        """Nothing is held between looks."""
+
     def _client(self, library: Any, application: str) -> Any:
         return library.get_client(
             host=self._parts.hostname,

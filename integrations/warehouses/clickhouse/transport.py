@@ -32,3 +32,6 @@ class Transport(Protocol):
 
     def look(self, *, read_only: bool, application: str) -> AbstractAsyncContextManager[Conversation]:
         """A conversation in which, if `read_only`, ClickHouse itself refuses to write."""
+
+    def close(self) -> None:
+        """Let go of what is kept between looks. Idempotent."""

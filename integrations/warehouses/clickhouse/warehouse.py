@@ -11,6 +11,7 @@ from pydantic import BaseModel, SecretStr
 from config.errors import PermanentError, SetupError, SwarmError
 from integrations.base import Catalog, Finding, Profile, Statement
 from integrations.warehouses.clickhouse import reaching
+from integrations.warehouses.clickhouse.casting import cast_test
 from integrations.warehouses.clickhouse.catalog import read_catalog, read_fingerprint
 from integrations.warehouses.clickhouse.embedded import EmbeddedTransport
 from integrations.warehouses.clickhouse.options import ClickhouseOptions
@@ -55,7 +56,9 @@ class ClickhouseWarehouse:
             self._way(self._actor).check()
 
     async def close(self) -> None:
-        """Nothing is held between calls."""
+        """End what is kept for the next call."""
+        for way in filter(None, (self._reader, self._actor)):
+            way.close()
 
     async def examine(self) -> Sequence[Finding]:
         """Is it there, can it be read, how much is in it? Never raises for what it finds."""
@@ -144,6 +147,10 @@ class ClickhouseWarehouse:
     def quote(self, *names: str) -> str:
         """A dotted, quoted identifier. Beside parameters, a percent sign in it must still be doubled."""
         return quoted(*names)
+
+    def cast_test(self, value: str, before: str, after: str) -> str | None:
+        """What is surely of its old type still; see the protocol."""
+        return cast_test(value, before, after)
 
     async def _stays_inside(self, talk: Conversation, reach: Reach) -> None:
         """Every table that is named is there, and nothing is called that reads files or addresses."""

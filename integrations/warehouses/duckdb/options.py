@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import fnmatch
-from collections.abc import Sequence
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
+
+from integrations.warehouses import scope
 
 
 class DuckdbOptions(BaseModel):
@@ -39,12 +39,8 @@ class DuckdbOptions(BaseModel):
     @property
     def named_schemas(self) -> tuple[str, ...]:
         """The schemas named outright, without a wildcard."""
-        return tuple(s for s in self.schemas if not any(c in s for c in "*?["))
+        return scope.outright(self.schemas)
 
     def looks_at(self, schema: str) -> bool:
         """Is a schema one of those to look at?"""
-        return _covered(schema, self.schemas) and not _covered(schema, self.exclude_schemas)
-
-
-def _covered(name: str, patterns: Sequence[str]) -> bool:
-    return any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)
+        return scope.covers(schema, self.schemas) and not scope.covers(schema, self.exclude_schemas)

@@ -11,6 +11,7 @@ from pydantic import BaseModel
 from config.errors import PermanentError, SetupError, SwarmError
 from integrations.base import Catalog, Finding, Profile, Statement
 from integrations.duck import Session, Sessions, Target, quoted, read_profile, read_rows, splits
+from integrations.duck.casting import cast_test
 from integrations.duck.library import load
 from integrations.duck.profile import unknown
 from integrations.warehouses.duckdb.catalog import read_catalog, read_fingerprint
@@ -138,6 +139,10 @@ class DuckdbWarehouse:
     def quote(self, *names: str) -> str:
         """A dotted, quoted identifier. Beside parameters, a percent sign in it must still be doubled."""
         return quoted(*names)
+
+    def cast_test(self, value: str, before: str, after: str) -> str | None:
+        """What is surely of its old type still; see the protocol."""
+        return cast_test(value, before, after)
 
     def _find(self, session: Session, table: str) -> Target:
         for schema, name in splits(table):

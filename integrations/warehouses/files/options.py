@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import fnmatch
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
+
+from integrations.warehouses import scope
 
 
 class FilesOptions(BaseModel):
@@ -39,6 +40,4 @@ class FilesOptions(BaseModel):
 
     def looks_at(self, relative: str) -> bool:
         """Is a file one of those to look at?"""
-        return any(fnmatch.fnmatchcase(relative, p) for p in self.include) and not any(
-            fnmatch.fnmatchcase(relative, p) for p in self.exclude
-        )
+        return scope.covers(relative, self.include) and not scope.covers(relative, self.exclude)

@@ -12,6 +12,7 @@ from pydantic import BaseModel
 from config.errors import SetupError, SwarmError
 from integrations.base import Catalog, Finding, Profile, Statement
 from integrations.duck import Session, Sessions, Target, parameterised, quoted, read_profile, read_rows, splits
+from integrations.duck.casting import cast_test
 from integrations.duck.library import load
 from integrations.duck.profile import unknown
 from integrations.duck.reading import only_reads
@@ -121,6 +122,10 @@ class FilesWarehouse:
     def quote(self, *names: str) -> str:
         """A dotted, quoted identifier. Beside parameters, a percent sign in it must still be doubled."""
         return quoted(*names)
+
+    def cast_test(self, value: str, before: str, after: str) -> str | None:
+        """What is surely of its old type still; see the protocol."""
+        return cast_test(value, before, after)
 
     async def _folder(self) -> Folder:
         return await asyncio.to_thread(look, self.options, self.name)

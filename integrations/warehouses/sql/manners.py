@@ -18,6 +18,7 @@ from sqlalchemy.engine import URL, CursorResult, Dialect, Engine, create_engine
 from sqlalchemy.exc import NoSuchTableError
 from sqlalchemy.pool import NullPool
 
+from integrations import postgres_casts
 from integrations.base import Catalog, ColumnProfile, Finding
 from integrations.warehouses.sql import inspected, statements
 from integrations.warehouses.sql.drivers import PROVEN
@@ -189,6 +190,10 @@ class Manner:
     ) -> ColumnProfile | None:
         """Distinct values and their smallest hashes counted by the engine; None where values must be fetched."""
         return None
+
+    def cast_test(self, value: str, before: str, after: str) -> str | None:
+        """A condition for values that are surely of their old type still; None where none is known here."""
+        return postgres_casts.cast_test(value, before, after) if self.dialect == "postgresql" else None
 
     def examine(self, connection: Connection, *, writes: bool) -> list[Finding]:
         """Findings about who we are there: reachable, version, rights enough and not too many."""

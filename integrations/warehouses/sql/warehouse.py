@@ -89,6 +89,10 @@ class SqlWarehouse:
         source = self._ready()
         return ".".join(source.manner.quoted(source.reader.engine.dialect, name) for name in names)
 
+    def cast_test(self, value: str, before: str, after: str) -> str | None:
+        """What is surely of its old type still, where the engine's words for it are known; see the protocol."""
+        return self._ready().manner.cast_test(value, before, after)
+
     def _ready(self) -> Source:
         with self._lock:
             if self._source is None:

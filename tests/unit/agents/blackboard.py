@@ -154,6 +154,10 @@ class Board:
         """None: nothing is sensed here."""
         return {}
 
+    async def columns(self, source: str, tables: Collection[str]) -> Mapping[str, Sequence[str]]:
+        """Nothing is known of any."""
+        return {}
+
     async def part_hashes(self) -> Mapping[str, str]:
         """None."""
         return {}

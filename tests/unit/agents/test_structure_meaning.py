@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -11,9 +12,11 @@ import pytest
 
 from agents.structure.changes import Change
 from agents.structure.impact import Impact, Uses, weigh
+from agents.structure.known import KnownTable
 from agents.structure.meaning import Effect, Meaning, Override, meaning
 from agents.structure.rules import KINDS, RULES
-from integrations.base import Node, Project
+from agents.structure.views import following, lineage_of
+from integrations.base import Column, Node, Project
 from integrations.lineage import ProjectLineage, Schema, manifest, views
 from memory.records import Severity
 
@@ -150,6 +153,15 @@ def uses() -> Uses:
     return Uses.of([_project(), (seen, Project("", "shop", {}), None)])
 
 
+def _other_team() -> tuple[ProjectLineage, Project, datetime | None]:
+    """A pipeline of another team, whose one model reads the view."""
+    code = "select twice from raw.seen"
+    found = {"metadata": {"adapter_type": "postgres"}, "nodes": {"model.shop.stg": _raw("model", "stg", code)}}
+    node = Node("model.shop.stg", "model", "stg", "other.stg", owner="another team")
+    found["nodes"]["model.shop.stg"]["schema"] = "other"  # type: ignore[index]
+    return manifest(found, tables={"raw.seen": ["twice"]}), Project("other", "shop", {node.id: node}), None
+
+
 def test_impact_of_a_column(uses: Uses) -> None:
     """Who reads this very column, what is made from it, the exposures and owners at the end, and when it last ran."""
     assert uses.impact(_change("column_dropped", column="customer_id"), "shop") == Impact(
@@ -161,8 +173,78 @@ def test_impact_of_a_column(uses: Uses) -> None:
     )
     amount = uses.impact(_change("column_retyped", column="AMOUNT"), "shop")
     assert amount is not None
-    assert amount.models == ("model.shop.stg", "model.shop.sums", "raw.seen")
+    assert (amount.models, amount.views) == (("model.shop.stg", "model.shop.sums"), ("raw.seen",))
     assert amount.columns == ("marts.stg#amount", "marts.sums#total", "raw.seen#twice")
+
+
+def test_impact_of_a_view_that_another_pipeline_reads() -> None:
+    """A column reaches through the view what another team makes of it, though its ids are those of the first one."""
+    seen = views(
+        {"raw.seen": "select amount * 2 as twice from raw.orders"},
+        schema=Schema({"raw.orders": ["amount"]}, dialect="postgres"),
+    )
+    uses = Uses.of([_project(), _other_team(), (seen, Project("", "shop", {}), None)])
+    found = uses.impact(_change("column_dropped", column="amount"), "shop")
+    assert found is not None
+    assert (found.models, found.views) == (("model.shop.stg", "model.shop.sums"), ("raw.seen",))
+    assert found.columns == ("marts.stg#amount", "marts.sums#total", "other.stg#twice", "raw.seen#twice")
+    assert found.owners == ("another team", "stg team", "sums team", "the board")
+
+
+def test_impact_where_views_alone_are_known() -> None:
+    """Those that read it are told; where none does, nothing is known."""
+    seen = views({"v": "select amount from raw.orders"}, schema=Schema({"raw.orders": ["amount"]}, dialect="postgres"))
+    uses = Uses.of([(seen, Project("", "shop", {}), None)])
+    assert uses.impact(_change("column_dropped", column="amount"), "shop") == Impact(
+        views=("v",), columns=("v#amount",), is_whole=False
+    )
+    assert uses.impact(_change("column_dropped", column="note"), "shop") is None
+    assert not uses.is_whole("shop")
+
+
+@pytest.mark.parametrize(
+    ("after", "expected"),
+    [
+        ("select client_id as customer_id, amount from raw.orders", {"raw.v"}),
+        ("select customer_id, amount from raw.orders", set()),
+        ("select amount as customer_id, amount from raw.orders", set()),
+        ("select customer_id, client_id from raw.orders", set()),
+    ],
+    ids=["rewritten", "kept", "reads it no more", "reads both"],
+)
+def test_which_views_follow_a_rename(after: str, expected: set[str]) -> None:
+    """Only one whose text names the new name now, and the old one no longer."""
+    text = "select customer_id, amount from raw.orders"
+    was = lineage_of(_view(text), {"raw.orders": _orders("customer_id")}, "postgres")
+    now = lineage_of(_view(after), {"raw.orders": _orders("client_id")}, "postgres")
+    change = _change("column_renamed", column="customer_id", before="customer_id", after="client_id")
+    assert following(change, was.parts, now.parts, {"raw.v": (text, after)}) == expected
+    assert following(_change("column_dropped", column="customer_id"), was.parts, now.parts, {}) == set()
+
+
+def test_views_that_follow_names_that_were_exchanged() -> None:
+    """Both names are there before and after: another text says that the engine rewrote the view."""
+    text, after = "select a as x, b as y from raw.t", "select b as x, a as y from raw.t"
+    table = {
+        "raw.t": replace(
+            _orders("a"), name="t", columns=(Column("a", 1, "int", True, None), Column("b", 2, "int", True, None))
+        )
+    }
+    was, now = lineage_of(_view(text), table, "postgres"), lineage_of(_view(after), table, "postgres")
+    change = _change("column_renamed", "raw.t", "a", before="a", after="b")
+    assert following(change, was.parts, now.parts, {"raw.v": (text, after)}) == {"raw.v"}
+    assert following(change, was.parts, was.parts, {"raw.v": (text, text)}) == set()
+
+
+def _view(text: str) -> dict[str, KnownTable]:
+    view = KnownTable("raw", "v", "view", None, -1, (), definition=text)
+    return {view.path: view}
+
+
+def _orders(name: str) -> KnownTable:
+    return KnownTable(
+        "raw", "orders", "table", None, -1, (Column(name, 1, "int", True, None), Column("amount", 2, "int", True, None))
+    )
 
 
 def test_impact_of_what_is_named_only(uses: Uses) -> None:
@@ -180,7 +262,8 @@ def test_impact_of_a_table(uses: Uses) -> None:
     """Everything that reads any of it."""
     found = uses.impact(_change("table_dropped"), "shop")
     assert found is not None
-    assert found.models == ("model.shop.counted", "model.shop.late", "model.shop.stg", "model.shop.sums", "raw.seen")
+    assert found.models == ("model.shop.counted", "model.shop.late", "model.shop.stg", "model.shop.sums")
+    assert found.views == ("raw.seen",)
     assert uses.impact(_change("table_dropped", "raw.other"), "shop") == Impact()
     assert {u.node for u in uses.readers("shop", "raw.orders", "amount")} == {"model.shop.stg", "raw.seen"}
 
@@ -209,6 +292,9 @@ def test_impact_beside_tables(uses: Uses) -> None:
         ("breaking", "breaking", Impact(), (Severity.INFO, 0.3)),
         ("risky", "risky", Impact(), (Severity.INFO, 0.3)),
         ("breaking", "breaking", None, (Severity.WARNING, 0.7)),
+        ("breaking", "breaking", Impact(views=("v",)), (Severity.ERROR, 0.8)),
+        ("breaking", "breaking", Impact(following=("v",)), (Severity.INFO, 0.3)),
+        ("breaking", "breaking", Impact(following=("v",), is_whole=False), (Severity.WARNING, 0.7)),
         ("data_loss", "breaking", None, (Severity.WARNING, 0.7)),
         ("risky", "risky", None, (Severity.INFO, 0.3)),
     ],

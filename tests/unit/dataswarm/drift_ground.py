@@ -43,6 +43,8 @@ models:
       - { name: id, data_type: bigint, constraints: [{ type: not_null }] }
       - { name: amount, data_type: "numeric(10,2)", description: what was paid }
 """
+TESTED = "          - name: id\n            data_tests: [unique]\n"
+DESCRIBED = "          - { name: amount, data_type: 'numeric(10,2)' }\n"
 
 
 @pytest.fixture
@@ -91,6 +93,8 @@ def manifest(server: EmbeddedServer, tmp_path_factory: pytest.TempPathFactory) -
     shutil.copytree(PROJECT, directory)
     (directory / "models" / "promised.sql").write_text("select id, amount from {{ ref('stg_sales') }}\n")
     (directory / "models" / "promised.yml").write_text(CONTRACT)
+    about = directory / "models" / "models.yml"
+    about.write_text(about.read_text().replace(TESTED, TESTED + DESCRIBED, 1))
     place = {"BAKERY_HOST": str(server.socket_directory), "BAKERY_USER": "postgres", "BAKERY_DATABASE": name}
     step = "import sys; from dbt.cli.main import dbtRunner; sys.exit(not dbtRunner().invoke(['compile']).success)"
     done = subprocess.run(
@@ -110,7 +114,7 @@ async def save(database: Database, source: str, ddl: str, *, name: str = "", exp
     parts = as_parts(structure_of(read_ddl(ddl, "postgres")))
     async with database.transaction() as tx:
         held = {part: value for part, value in parts.items() if part != "invisible"}
-        made = await baselines.swap(tx, WATCHER, source, {"shape": 2, "open": []}, expected, held)
+        made = await baselines.swap(tx, WATCHER, source, {"value": {"shape": 2, "open": []}}, expected, held)
         if name:
             await baselines.name(tx, WATCHER, source, made.version, name, "maria")
     return made.version

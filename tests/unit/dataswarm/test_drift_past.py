@@ -43,7 +43,7 @@ async def a_past(database: Database) -> list[int]:
     async with database.transaction() as tx:
         ids = await ledger.record(tx, WATCHER, [open_, undone, added, restored])
         head = {"shape": 2, "invisible": ["vault"], "open": [{"key": open_.key, "kind": open_.kind}]}
-        await baselines.swap(tx, WATCHER, "shop", head, first, {"table:raw.gone": None}, note="a look")
+        await baselines.swap(tx, WATCHER, "shop", {"value": head}, first, {"table:raw.gone": None}, note="a look")
     return [number for number in ids if number is not None]
 
 

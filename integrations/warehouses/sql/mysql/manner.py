@@ -18,6 +18,7 @@ from integrations.base import Catalog, ColumnProfile, Finding
 from integrations.warehouses.sql import statements
 from integrations.warehouses.sql.faults import Fault
 from integrations.warehouses.sql.manners import CONNECT_SECONDS, Manner, Target
+from integrations.warehouses.sql.mysql import casting
 from integrations.warehouses.sql.mysql.catalog import Reading, backticked
 from integrations.warehouses.sql.mysql.faults import fault_of
 from integrations.warehouses.sql.mysql.rights import examine_role
@@ -214,6 +215,10 @@ class MySqlManner(Manner):
         d = distinct.subquery("d")
         rows = connection.execute(select(d.c.h, func.count().over().label("n")).order_by(d.c.h).limit(size)).all()
         return ColumnProfile(0, int(rows[0][1]) if rows else 0, tuple(str(r[0]) for r in rows))
+
+    def cast_test(self, value: str, before: str, after: str) -> str | None:
+        """By patterns: this engine casts anything."""
+        return casting.cast_test(value, before, after)
 
     def examine(self, connection: Connection, *, writes: bool) -> list[Finding]:
         """Who we are, which server it is, and what we may do."""

@@ -22,6 +22,7 @@ from integrations.base import Catalog, Finding
 from integrations.warehouses.sql import statements
 from integrations.warehouses.sql.faults import Fault
 from integrations.warehouses.sql.manners import Manner, Target
+from integrations.warehouses.sql.sqlite import casting
 from integrations.warehouses.sql.sqlite.catalog import SCHEMA, columns_of, quoted, read_answers, read_fingerprint
 from integrations.warehouses.sql.sqlite.faults import fault_of
 
@@ -167,6 +168,10 @@ class SqliteManner(Manner):
             if schema == SCHEMA and connection.exec_driver_sql(listed, (name,)).first():
                 return Target(schema, name, columns_of(connection, name))
         return None
+
+    def cast_test(self, value: str, before: str, after: str) -> str | None:
+        """By patterns: this engine casts anything."""
+        return casting.cast_test(value, before, after)
 
     def examine(self, connection: Connection, *, writes: bool) -> list[Finding]:
         """Readable; for the actor writable, its directory too."""

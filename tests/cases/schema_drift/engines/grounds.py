@@ -103,7 +103,7 @@ def clickhouse(_: pytest.FixtureRequest, place: Path) -> Iterator[Ground]:
     """A directory, changed by a process of its own."""
     pytest.importorskip("chdb", reason="the extra `clickhouse` is not installed")
     package = _package("clickhouse")
-    owner = importlib.import_module("tests.conformance.test_clickhouse")
+    owner = importlib.import_module("tests.clickhouse")
     path = place / "shop"
 
     def run(statements: Sequence[str]) -> None:
