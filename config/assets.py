@@ -44,12 +44,7 @@ class Asset:
         return _parsed(reference)
 
     def __str__(self) -> str:
-        text = f"{self.scheme}://{self.source}"
-        if self.path or self.part:
-            text += "/" + quote(self.path, safe=_KEEP)
-        if self.part:
-            text += "#" + quote(self.part, safe=_KEEP)
-        return text
+        return _written(self.scheme, self.source, self.path, self.part)
 
     @property
     def whole(self) -> Asset:
@@ -65,7 +60,18 @@ class Asset:
         return fnmatch.fnmatchcase(str(self), pattern) or fnmatch.fnmatchcase(str(self.whole), pattern)
 
 
-@lru_cache(4096)  # rows read by the thousand name the same few assets
+# Rows that are read or written by the thousand name the same few assets.
+@lru_cache(4096)
+def _written(scheme: str, source: str, path: str, part: str) -> str:
+    text = f"{scheme}://{source}"
+    if path or part:
+        text += "/" + quote(path, safe=_KEEP)
+    if part:
+        text += "#" + quote(part, safe=_KEEP)
+    return text
+
+
+@lru_cache(4096)
 def _parsed(reference: str) -> Asset:
     match = _REFERENCE.match(reference) if len(reference) <= LONGEST else None
     if match is None:

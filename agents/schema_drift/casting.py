@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from integrations import postgres_casts
 from integrations.base import CastTesting, Warehouse
 
 
@@ -26,9 +25,7 @@ async def castability(
 ) -> Castability:
     """Count what cannot be cast back. Raises what the warehouse raises."""
     quoted = warehouse.quote(column)
-    # PostgreSQL's words are for whoever brings none.
-    words = warehouse.cast_test if isinstance(warehouse, CastTesting) else postgres_casts.cast_test
-    test = words(quoted, before, after)
+    test = warehouse.cast_test(quoted, before, after) if isinstance(warehouse, CastTesting) else None
     if test is None:
         return Castability()
     # As an expression, not in WHERE: one pass counts all three.

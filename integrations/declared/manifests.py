@@ -200,5 +200,5 @@ def _owner(raw: Json) -> str:
     config = raw.get("config") or {}
     meta = {**(raw.get("meta") or {}), **(config.get("meta") or {})}
     owner = raw.get("owner") or {}
-    said = owner.get("name") or owner.get("email") if isinstance(owner, Mapping) else owner
+    said = owner.get("email") or owner.get("name") if isinstance(owner, Mapping) else owner
     return str(meta.get("owner") or said or "")

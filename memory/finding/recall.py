@@ -6,6 +6,7 @@ to it. Confidential items are found by subject, kind, agent and time alone: thei
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -33,6 +34,8 @@ _NEIGHBOUR_WEIGHT = 0.3
 _DEEPER = 5  # each arm looks this many times deeper than asked for
 _SHALLOWEST = 50
 _WILD = "*?["
+_IN_A_STORY = ("observation", "decision", "turn")
+_NEVER = datetime.min.replace(tzinfo=UTC)
 _REMEMBERED = 1000  # combinations of filters whose plan is remembered; a process asks by a handful
 
 
@@ -248,11 +251,23 @@ async def _nearest(door: _Door, wanted: Mapping[str, Any], asked: Mapping[str, A
     graphs = _graphs(door)
     if asked["model"] not in graphs or wanted != _ANYTHING or door.clearance is Sensitivity.PUBLIC:
         return []
-    found = await door.rows("recall_nearest", model=asked["model"], vector=asked["vector"], deep=asked["deep"])
+    found = await door.rows("recall_nearest", model=asked["model"], vector=asked["vector"], limit=asked["limit"])
     if not found:
         graphs.discard(asked["model"])
-    never = datetime.min.replace(tzinfo=UTC)
-    return [_Line._make((*row[:9], MAIN, 0.0, None, row[9], True, *row[10:], "approximate", 0, never)) for row in found]
+    found.sort(key=lambda row: (row[9], row[0]))
+    told = Counter(_whole(row[6]) for row in found if row[1] in _IN_A_STORY)
+    near: dict[int, Row] = {}
+    if any(times > 1 for times in told.values()):
+        ids = [row[0] for row in found if row[1] in _IN_A_STORY and told[_whole(row[6])] > 1]
+        near = {row[0]: row[1:] for row in await door.rows("neighbours", ids=ids)}
+    return [
+        _Line._make((*row[:9], MAIN, 0.0, None, place, True, *near.get(row[0], (None, None)), "approximate", 0, _NEVER))
+        for place, row in enumerate(found, 1)
+    ]
+
+
+def _whole(subject: str) -> str:
+    return subject.partition("#")[0]
 
 
 def _graphs(door: _Door) -> set[str]:

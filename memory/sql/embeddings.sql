@@ -27,7 +27,7 @@ WHERE q.model = due.model AND q.document_id = due.document_id AND d.id = q.docum
 RETURNING q.document_id, q.attempts, d.text;
 
 -- name: store_embeddings
--- index: embeddings primary key (model, document_id); embedding_queue primary key
+-- index: embeddings primary key (document_id, model); embedding_queue primary key
 WITH given AS (
     SELECT n.document_id, n.vector::public.halfvec AS embedding, d.at, d.importance, d.sensitivity, d.noun, d.agent,
            d.kind, d.subject, d.whole, d.branch

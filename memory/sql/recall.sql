@@ -12,9 +12,13 @@ FROM dataswarm.recall(
 );
 
 -- name: recall_nearest
--- index: the model's own hnsw; documents primary key; documents_whole for neighbours
-SELECT id, noun, ref, at, agent, kind, subject, sensitivity, text, vector_rank, earlier, later
-FROM dataswarm.recall_nearest(%(model)s::text, %(vector)s::public.halfvec, %(deep)s::integer);
+-- index: the model's own hnsw; documents primary key
+SELECT id, noun, ref, at, agent, kind, subject, sensitivity, text, distance
+FROM dataswarm.recall_nearest(%(model)s::text, %(vector)s::public.halfvec, %(limit)s::integer);
+
+-- name: neighbours
+-- index: documents primary key; documents_whole
+SELECT id, earlier, later FROM dataswarm.neighbours(%(ids)s::bigint[]);
 
 -- name: unsearched
 -- index: documents_unsearched (at desc), confidential documents alone

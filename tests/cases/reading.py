@@ -22,6 +22,7 @@ from agents.context import Happening, Remedy
 from agents.playbook import NoOptions
 from config.assets import Asset
 from config.errors import PermanentError, SetupError, SwarmError, TransientError
+from integrations import postgres_casts
 from integrations.base import Catalog, Column, ColumnProfile, Finding, Profile, Statement, Table
 from memory.board import baselines
 from memory.records import (
@@ -424,6 +425,10 @@ class Shelf:
             raise TransientError("locked") if kind == "transient" else SetupError("permission denied")
         rows = max((len(_values(c)) + _nulls(c) for c in given["columns"].values()), default=0)
         return Profile(rows, {name: _profile(c, sketch) for name, c in given["columns"].items()})
+
+    def cast_test(self, value: str, before: str, after: str) -> str | None:
+        """In PostgreSQL's words."""
+        return postgres_casts.cast_test(value, before, after)
 
     async def query(self, sql: str, parameters: Sequence[Any] = (), *, limit: int = 1000) -> list[dict[str, Any]]:
         """The first answer whose key stands in the text."""

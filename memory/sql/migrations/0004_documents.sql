@@ -172,7 +172,7 @@ CREATE TABLE dataswarm.embeddings (
     bits        bit varying GENERATED ALWAYS AS (
         CASE WHEN public.vector_dims(embedding) BETWEEN 128 AND 4000 THEN public.binary_quantize(embedding) END
     ) STORED,
-    PRIMARY KEY (model, document_id),
+    PRIMARY KEY (document_id, model),
     FOREIGN KEY (document_id) REFERENCES dataswarm.documents ON DELETE CASCADE
 ) PARTITION BY LIST (model);
 -- Few rows are compared exactly, straight from here: four times faster than by way of `documents`. More are compared by

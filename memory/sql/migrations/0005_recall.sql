@@ -45,22 +45,15 @@ BEGIN
         format(
             $arm$
             WHEN %1$L THEN RETURN QUERY
-                WITH near AS MATERIALIZED (
+                SELECT d.id, d.noun, d.ref, d.at, d.agent, d.kind, d.subject, d.sensitivity,
+                       coalesce(left(d.text, 20000), ''), near.distance
+                FROM (
                     SELECT x.document_id, (x.embedding::halfvec(%2$s)) <=> wanted AS distance
                     FROM dataswarm.%3$I x
                     WHERE x.sensitivity <= reach AND x.branch = 'main'
-                    ORDER BY (x.embedding::halfvec(%2$s)) <=> wanted LIMIT deep
-                ), described AS (
-                    SELECT d.*, row_number() OVER (ORDER BY n.distance, d.id) AS place,
-                           d.noun IN ('observation', 'decision', 'turn') AND count(*) OVER (PARTITION BY d.whole) > 1
-                               AS company
-                    FROM near n JOIN dataswarm.documents d ON d.id = n.document_id
-                )
-                SELECT s.id, s.noun, s.ref, s.at, s.agent, s.kind, s.subject, s.sensitivity,
-                       coalesce(left(s.text, 20000), ''), s.place,
-                       CASE WHEN s.company THEN dataswarm.earlier(s.whole, s.at, s.id) END,
-                       CASE WHEN s.company THEN dataswarm.later(s.whole, s.at, s.id) END
-                FROM described s;
+                    ORDER BY (x.embedding::halfvec(%2$s)) <=> wanted LIMIT most
+                ) near
+                JOIN dataswarm.documents d ON d.id = near.document_id;
             $arm$, m.name, m.dimensions, m.part
         ), '' ORDER BY m.name
     ) INTO v_filtered, v_plain
@@ -82,10 +75,10 @@ BEGIN
     );
     EXECUTE format(
         $made$
-        CREATE OR REPLACE FUNCTION dataswarm.recall_nearest(of_model text, wanted public.halfvec, deep integer)
+        CREATE OR REPLACE FUNCTION dataswarm.recall_nearest(of_model text, wanted public.halfvec, most integer)
         RETURNS TABLE (
             id bigint, noun text, ref bigint, at timestamptz, agent text, kind text, subject text,
-            sensitivity smallint, text text, vector_rank bigint, earlier bigint, later bigint
+            sensitivity smallint, text text, distance double precision
         )
         LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp
             SET plan_cache_mode = force_generic_plan SET enable_seqscan = off SET enable_bitmapscan = off
@@ -94,7 +87,7 @@ BEGIN
         $made$,
         '#variable_conflict use_column
         DECLARE reach smallint := dataswarm.clearance();
-        BEGIN PERFORM dataswarm.look_as_far(false, deep); '
+        BEGIN PERFORM dataswarm.look_as_far(false, most); '
         || coalesce('CASE of_model' || v_plain || ' ELSE NULL; END CASE;', '') || ' END'
     );
 END
@@ -138,6 +131,14 @@ AS $$
       AND b.noun IN ('observation', 'decision', 'turn')
     ORDER BY b.at, b.id LIMIT 1
 $$;
+-- The same of several at once, of those that the reader may know of.
+CREATE FUNCTION dataswarm.neighbours(ids bigint[]) RETURNS TABLE (id bigint, earlier bigint, later bigint)
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT d.id, dataswarm.earlier(d.whole, d.at, d.id), dataswarm.later(d.whole, d.at, d.id)
+    FROM dataswarm.documents d
+    WHERE d.id = ANY (ids) AND d.sensitivity <= dataswarm.clearance()
+$$;
 SELECT dataswarm.make_nearest();
 REVOKE ALL ON FUNCTION
     dataswarm.make_nearest(), dataswarm.look_as_far(boolean, integer),
@@ -174,7 +175,7 @@ DECLARE
     narrow CONSTANT integer := 3000;
     cut CONSTANT integer := 5000;
     probes CONSTANT integer := 300;
-    rerank CONSTANT integer := 150; -- so many of those whose signs are most alike are compared by their figures
+    rerank CONSTANT integer := 100; -- so many of those whose signs are most alike are compared by their figures
     farthest CONSTANT text := chr(1114111); -- sorts after everything that begins with the same text
     is_worded CONSTANT boolean := query ~ '\S';
     v_places text;
@@ -191,7 +192,6 @@ DECLARE
     v_where text;
     v_recent text := '';
     v_paths text[] := '{}';
-    v_columns text := 'x.document_id, x.sensitivity, x.branch, x.importance, x.agent, x.bits'; -- what v_where speaks of
     v_few text;
     v_number bigint;
     v_ids bigint[];
@@ -233,14 +233,10 @@ BEGIN
     IF since IS NOT NULL THEN
         v_recent := format(' AND x.at >= %L', since);
         v_where := v_where || v_recent;
-        v_columns := v_columns || ', x.at';
     END IF;
     IF of_whole IS NOT NULL THEN
         v_where := v_where || format(' AND x.whole COLLATE "C" = %L', of_whole);
         v_paths := v_paths || (format('x.whole COLLATE "C" = %L', of_whole) || v_recent);
-    END IF;
-    IF of_whole IS NOT NULL OR subjects IS NOT NULL THEN
-        v_columns := v_columns || ', x.whole' || CASE WHEN subjects IS NULL THEN '' ELSE ', x.subject' END;
     END IF;
     IF subjects IS NOT NULL THEN
         v_where := v_where || format(' AND (x.subject ~ %L OR x.whole ~ %1$L)', subjects);
@@ -256,7 +252,6 @@ BEGIN
     END IF;
     IF kinds IS NOT NULL THEN
         v_where := v_where || format(' AND x.kind ~ %L', kinds);
-        v_columns := v_columns || ', x.kind';
         IF kind_list IS NOT NULL THEN
             v_paths := v_paths || (format('x.kind COLLATE "C" = ANY (%L)', kind_list) || v_recent);
         ELSIF kind_from <> '' THEN
@@ -270,7 +265,6 @@ BEGIN
     END IF;
     IF nouns IS NOT NULL THEN
         v_where := v_where || format(' AND x.noun = ANY (%L)', nouns);
-        v_columns := v_columns || ', x.noun';
         v_paths := v_paths || format('x.noun = ANY (%L)', nouns);
     END IF;
     IF reader IS NOT NULL THEN
@@ -448,11 +442,15 @@ BEGIN
             EXECUTE format(
                 'SELECT array_agg(id ORDER BY distance, id) FROM ('
                 ' SELECT e.document_id AS id, e.embedding <=> $1 AS distance FROM ('
-                '  SELECT x.document_id FROM (SELECT %s FROM dataswarm.%I x WHERE %s OFFSET 0) x'
-                '  WHERE %s AND x.document_id <> ALL ($2) ORDER BY x.bits <~> $4 LIMIT %s) alike'
-                ' JOIN dataswarm.%2$I e ON e.model = $3 AND e.document_id = alike.document_id'
-                ' ORDER BY distance, id LIMIT %6$s) best',
-                v_columns, v_part, v_close, v_where, greatest(rerank, 10 * deep), deep
+                '  SELECT x.document_id FROM dataswarm.%I x WHERE %s AND %s'
+                '  ORDER BY x.bits <~> $4 LIMIT %s) alike'
+                ' JOIN dataswarm.%1$I e ON e.model = $3 AND e.document_id = alike.document_id'
+                ' ORDER BY distance, id LIMIT %5$s) best',
+                v_part, v_close,
+                -- What the index answers need not be asked of each row again.
+                replace(v_where, ' AND ' || v_close, '')
+                || CASE WHEN v_hidden = '{}' THEN '' ELSE ' AND x.document_id <> ALL ($2)' END,
+                greatest(rerank, 8 * deep), deep
             ) INTO v_near USING wanted, v_hidden, of_model, binary_quantize(wanted);
         ELSIF v_ids IS NOT NULL THEN
             v_way := 'exact';
