@@ -42,6 +42,9 @@ def text(value: str, field: str, *, required: bool = False, longest: int = LARGE
     return value
 
 
+WILD = "*?["
+"""What a shell pattern is known by."""
+
 _EMPTY: dict[type, str] = {list: "[]", tuple: "[]", dict: "{}"}  # most rows have no evidence
 
 
@@ -145,6 +148,11 @@ def covering(subject: Asset | str | None) -> str | None:
     reference = str(subject)
     bare = f"{reference}/" if not subject.path else reference
     return f"^(?:{re.escape(reference)}|{re.escape(bare)}#.*)$" if not subject.part else f"^{re.escape(reference)}$"
+
+
+def beginning(pattern: str) -> str:
+    """What everything that matches a shell pattern begins with."""
+    return pattern[: min((pattern.find(wild) for wild in WILD if wild in pattern), default=len(pattern))]
 
 
 def words(*values: JSON) -> str:

@@ -10,6 +10,7 @@ from uuid import uuid4
 
 import psycopg
 import pytest
+import structlog
 from psycopg import sql
 
 from memory.connection.database import Database
@@ -59,6 +60,13 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     if not config.getoption("--every-seed") and left != 0:
         number = "the rest" if left is None else str(left)
         terminalreporter.write_line(f"each fault's story was told with one seed; `make stories` tells {number}")
+
+
+@pytest.fixture(autouse=True)
+def _unconfigured_logs() -> Iterator[None]:
+    """Each test begins with logs as a process does: what one listened to, or set up, would turn up in the next."""
+    yield
+    structlog.reset_defaults()
 
 
 @pytest.fixture(scope="session")

@@ -46,6 +46,7 @@ async def measure(db: Database, owner_url: str, sizes: Sequence[int]) -> list[Ro
     for size in sizes:
         with timed(f"growing to {size:,} items"):
             await asyncio.to_thread(grown.grow, held, size)
+            db.remembered.clear()  # plans are remembered for a minute, in which nothing grows tenfold
         held = size
         with timed(f"asking among {size:,} items"):
             rows += await _asked(db, grown, size)
@@ -163,7 +164,7 @@ async def _asked(db: Database, grown: Grown, size: int) -> list[Row]:
         title = "search" if agent is None else f"search among {SHARES[agent]:.1%}"
         add(f"growth_search{share}", title, await _median(one, QUESTIONS))
         true = await asyncio.to_thread(grown.nearest, agent)
-        hits = statistics.fmean(len(nearest & found[number]) / 10 for number, nearest in enumerate(true))
+        hits = statistics.fmean(len(near & found[number]) / max(len(near), 1) for number, near in enumerate(true))
         add(f"growth_search{share}_recall", "… and how many of the true ten", hits, "", Target(0.99))
 
     async def hybrid(number: int) -> None:

@@ -19,6 +19,7 @@ from memory.records import JSON, Fact, Learning, Payload, Reference, Sensitivity
 from memory.vault import envelopes
 
 MAIN = "main"
+_FARTHEST = chr(0x10FFFF)  # sorts after everything that begins with the same text
 _SIGNALS = ("success", "failure", "pattern", "recommendation")
 
 
@@ -215,7 +216,8 @@ async def facts(
     """
     wanted = {"subjects": forms.covering(subject), "predicate": predicate, "limit": limit}
     if branch == MAIN and at is None:
-        rows = await tx.all("facts", **wanted)
+        first = forms.beginning(subject) if isinstance(subject, str) else str(subject or "")
+        rows = await tx.all("facts", **wanted, first=first, last=first + _FARTHEST)
     else:
         rows = await tx.all("beliefs", branch=branch, at=at, **wanted)
     return [read_fact(row) for row in await envelopes.opened(tx, "fact", rows)]

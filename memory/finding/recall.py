@@ -33,7 +33,6 @@ _VECTOR_WEIGHT = 0.5
 _NEIGHBOUR_WEIGHT = 0.3
 _DEEPER = 5  # each arm looks this many times deeper than asked for
 _SHALLOWEST = 50
-_WILD = "*?["
 _IN_A_STORY = ("observation", "decision", "turn")
 _NEVER = datetime.min.replace(tzinfo=UTC)
 _REMEMBERED = 1000  # combinations of filters whose plan is remembered; a process asks by a handful
@@ -380,16 +379,16 @@ async def _filters(door: _Door, given: Filters) -> dict[str, Any]:
                 hint="ask what it was grown from; its facts are still read by subject and predicate",
             )
     patterns = None if kinds is None or "*" in kinds else list(kinds)
-    literal = patterns is not None and not any(wild in pattern for pattern in patterns for wild in _WILD)
+    literal = patterns is not None and not any(wild in pattern for pattern in patterns for wild in forms.WILD)
     is_pattern = isinstance(subject, str) or (subject is not None and bool(subject.part))
     return {
         "nouns": None if nouns is None else list(nouns),
         "kinds": None if patterns is None else forms.regex(patterns),
         "kind_list": patterns if literal else None,
-        "kind_from": _beginning(patterns[0]) if patterns and len(patterns) == 1 else "",
+        "kind_from": forms.beginning(patterns[0]) if patterns and len(patterns) == 1 else "",
         "whole": str(subject.whole) if isinstance(subject, Asset) else None,
         "subjects": forms.covering(subject) if is_pattern else None,
-        "whole_from": _beginning(str(subject)).partition("#")[0].rstrip("/") if is_pattern else "",
+        "whole_from": forms.beginning(str(subject)).partition("#")[0].rstrip("/") if is_pattern else "",
         "since": given.get("since"),
         "agents": None if agents is None else list(agents),
         "branch": branch,
@@ -402,11 +401,6 @@ _ANYTHING: Mapping[str, Any] = {
     **dict.fromkeys(("nouns", "kinds", "kind_list", "whole", "subjects", "since", "agents", "reader")),
     "kind_from": "", "whole_from": "", "branch": MAIN, "threshold": THRESHOLD,
 }  # fmt: skip
-
-
-def _beginning(pattern: str) -> str:
-    """What everything that matches a shell pattern begins with."""
-    return pattern[: min((pattern.find(wild) for wild in _WILD if wild in pattern), default=len(pattern))]
 
 
 async def _check_vector(door: _Door, vector: Sequence[float] | None, model: str) -> None:

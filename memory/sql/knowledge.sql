@@ -76,9 +76,10 @@ SELECT * FROM dataswarm.beliefs(
 );
 
 -- name: facts
--- index: knowledge primary key
+-- index: knowledge_subject (subject collate "C"), the main line alone
 SELECT * FROM dataswarm.knowledge
 WHERE branch = 'main' AND NOT retracted
+  AND subject COLLATE "C" >= %(first)s::text AND subject COLLATE "C" <= %(last)s::text
   AND (%(subjects)s::text IS NULL OR subject ~ %(subjects)s::text)
   AND (%(predicate)s::text IS NULL OR predicate = %(predicate)s::text)
 ORDER BY subject, predicate LIMIT %(limit)s::integer;

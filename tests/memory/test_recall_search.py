@@ -35,7 +35,7 @@ NEAR = """
         model, document_id, at, importance, sensitivity, noun, agent, kind, subject, whole, branch, embedding
     )
     SELECT 'toy', id, at, importance, sensitivity, noun, agent, kind, subject, whole, branch,
-           ARRAY[sin(id), cos(id * 1.7), sin(id * 0.3), cos(id * 0.9), sin(id * 2.3), 0.1]::real[]::halfvec
+           (SELECT array_agg(hashint8(id * 6 + k) / 2147483648.0) FROM generate_series(1, 6) AS k)::real[]::halfvec
     FROM dataswarm.documents ON CONFLICT DO NOTHING
 """
 

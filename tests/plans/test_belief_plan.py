@@ -14,6 +14,7 @@ from psycopg import sql
 from tests.plans.test_recall_plan import COUNT, FILL, blocks
 
 SUBJECT = "warehouse://shop/raw.t7"
+LAST = chr(0x10FFFF)
 KNOWN = """
     INSERT INTO dataswarm.{table} (branch, subject, predicate, object, version, agent, confidence, sensitivity,
                                    source, evidence, valid_from, retracted, reason)
@@ -66,6 +67,8 @@ def test_what_is_known_of_one_thing_is_cheap(known: str) -> None:
     learned: dict[str, Any] = {"playbook": None, "cause": None, "signal": None, "subjects": None, "limit": 20}
     for name, parameters, most in (
         ("fact", key, 20),
+        ("facts", {"subjects": f"^{SUBJECT}(#.*)?$", "predicate": None, "first": SUBJECT, "last": SUBJECT + LAST,
+                   "limit": 500}, 60 + COUNT // 100),
         ("fact_by_id", {"id": 77}, 20),
         ("version_of_fact", key, 40),
         ("belief", {**key, "at": then}, 60),

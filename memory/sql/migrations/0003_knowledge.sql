@@ -84,6 +84,7 @@ CREATE TABLE dataswarm.knowledge (
         CASE WHEN sensitivity < 2 THEN keyed IS NULL
              ELSE object ? 'sealed' AND keyed IS NOT NULL AND source = '' AND reason = '' END)
 ) WITH (fillfactor = 70);
+CREATE INDEX knowledge_subject ON dataswarm.knowledge (subject COLLATE "C") WHERE branch = 'main';
 
 -- Snapshots draw from the same sequence, so that a transaction's own revisions lie before or after its own snapshot.
 CREATE SEQUENCE dataswarm.revision_ids CACHE 1;

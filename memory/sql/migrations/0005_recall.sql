@@ -99,7 +99,7 @@ LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     v_is_large CONSTANT boolean := (SELECT documents FROM dataswarm.lexeme_totals) > 300000;
-    v_far integer := CASE WHEN is_filtered THEN 200 ELSE 40 END;
+    v_far integer := CASE WHEN is_filtered THEN 200 ELSE 64 END;
 BEGIN
     IF v_is_large THEN
         v_far := CASE WHEN is_filtered THEN 400 ELSE 200 END; -- of ten nearest 9.9 are found among a million
@@ -173,7 +173,6 @@ AS $$
 #variable_conflict use_column
 DECLARE
     narrow CONSTANT integer := 3000;
-    cut CONSTANT integer := 5000;
     probes CONSTANT integer := 300;
     rerank CONSTANT integer := 100; -- so many of those whose signs are most alike are compared by their figures
     farthest CONSTANT text := chr(1114111); -- sorts after everything that begins with the same text
@@ -197,6 +196,7 @@ DECLARE
     v_ids bigint[];
     v_share double precision := 1;
     v_total double precision;
+    v_cut integer; -- so many candidates are scored
     v_usual double precision;
     v_terms text[];
     v_weights double precision[];
@@ -371,7 +371,8 @@ BEGIN
         SELECT string_agg(
             format('float8 %L * t%s / (t%2$s + x.norm)', 2.2 * v_weights[n], n), ' + ' ORDER BY n
         ) INTO v_scored FROM generate_subscripts(v_terms, 1) n;
-        v_budget := least(cut / greatest(v_share, 0.000001), 4 * cut);
+        v_cut := least(greatest(v_total / 5, 1000), 5000);
+        v_budget := least(v_cut / greatest(v_share, 0.000001), 4 * v_cut);
         v_source := 'SELECT * FROM dataswarm.documents x WHERE ';
         IF v_ids IS NOT NULL THEN
             v_tries := ARRAY[
