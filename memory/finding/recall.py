@@ -266,7 +266,7 @@ async def _nearest(door: _Door, wanted: Mapping[str, Any], asked: Mapping[str, A
 
 
 def _whole(subject: str) -> str:
-    return subject.partition("#")[0]
+    return subject.partition("#")[0].rstrip("/")  # a part of a source as a whole is written source/#part
 
 
 def _graphs(door: _Door) -> set[str]:
