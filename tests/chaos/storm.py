@@ -34,6 +34,7 @@ from memory.server.embedded import EmbeddedServer
 from tests.chaos.lines import Lines, lines
 from tests.chaos.tally import Kill, Tally
 from tests.chaos.worker import Orders
+from tests.pace import PATIENCE
 
 SUBJECT = Asset("warehouse", "outside", "public.ledger")
 WORKERS = 4
@@ -133,7 +134,7 @@ class Storm:
                 stderr=log,
             )
         assert process.stdout is not None
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(PATIENCE):
             said = (await process.stdout.readline()).split()
         if not said:  # it began while the server was away
             await process.wait()
@@ -226,7 +227,7 @@ class Storm:
             since = admin.execute("SELECT extract(epoch FROM clock_timestamp())::float8").fetchone()
         os.kill(self.server.pid, signal.SIGQUIT)
         with contextlib.suppress(psutil.NoSuchProcess):
-            await asyncio.to_thread(psutil.Process(self.server.pid).wait, 30)
+            await asyncio.to_thread(psutil.Process(self.server.pid).wait, PATIENCE)
         self.server = await asyncio.to_thread(EmbeddedServer.start, self.directory)
         with self._admin() as admin:
             to = admin.execute("SELECT extract(epoch FROM clock_timestamp())::float8").fetchone()
@@ -236,7 +237,7 @@ class Storm:
 
     async def _settle(self) -> None:
         """Until nothing is left to do; what is left when nothing has moved for long is lost."""
-        patience = 10 * self.lease_seconds
+        patience = max(PATIENCE, 10 * self.lease_seconds)
         now = asyncio.get_running_loop().time
         left, moved = self.count + 1, now()
         with self._admin() as admin:
@@ -287,13 +288,24 @@ class Storm:
 
 
 @asynccontextmanager
-async def brewing(directory: Path, *, count: int, kills: int, careless: bool = False) -> AsyncIterator[Storm]:
+async def brewing(
+    directory: Path, *, count: int, kills: int, lease_seconds: float = 2.0, careless: bool = False
+) -> AsyncIterator[Storm]:
     """A storm with a migrated server of its own on disk, and the proxies before it."""
     server = await asyncio.to_thread(EmbeddedServer.start, directory)
     try:
         await migrate.apply(server.url_for())
         async with lines(server.socket_directory) as wires, lines(server.socket_directory) as ears:
-            yield Storm(server, directory, wires, ears, count=count, kills=kills, careless=careless)
+            yield Storm(
+                server,
+                directory,
+                wires,
+                ears,
+                count=count,
+                kills=kills,
+                lease_seconds=lease_seconds,
+                careless=careless,
+            )
     finally:
         server = await asyncio.to_thread(EmbeddedServer.start, directory)
         await asyncio.to_thread(server.stop)

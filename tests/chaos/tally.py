@@ -7,8 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 Claim = tuple[int, float]  # task, seconds
-SLACK_SECONDS = 1.0
-RECONNECT_SECONDS = 1.0  # after PostgreSQL answers again, everybody has to come back first
+# Of a lease, which is two seconds on a machine at leisure: how late one may be, and, after PostgreSQL answers again,
+# how long everybody may need to come back.
+SLACK = 0.5
+RECONNECT = 0.5
 
 
 @dataclass(frozen=True)
@@ -29,7 +31,7 @@ class Tally:
         lost: numbers whose task did not succeed, or whose deed was not done.
         duplicated: numbers whose deed was done, or whose task succeeded, more than once.
         stolen: claims of a task whose lease was still running.
-        late: seconds over lease + 1 s, by task of a killed worker that was taken over so late (or never).
+        late: seconds over one and a half leases, by task of a killed worker that was taken over so late (or never).
         slowest: the longest takeover in seconds, outages left out.
         takeovers: tasks of killed workers that were claimed again.
     """
@@ -58,19 +60,20 @@ class Tally:
         outages: Sequence[tuple[float, float]],
         lease_seconds: float,
     ) -> None:
-        """How long tasks of killed workers lay about; PostgreSQL's absence, and a second more, does not count."""
+        """How long tasks of killed workers lay about; PostgreSQL's absence, and half a lease more, does not count."""
+        slack, reconnecting = SLACK * lease_seconds, RECONNECT * lease_seconds
         for kill in kills:
             for task in kill.held:
                 again = [at for id_, at in claims if id_ == task and at > kill.at]
                 if not again and task in finished:
                     continue  # it was finishing as the worker died, or the claim was undone by a restart
                 end = min(again, default=float("inf"))
-                away = sum(max(0.0, min(end, to + RECONNECT_SECONDS) - max(kill.at, since)) for since, to in outages)
+                away = sum(max(0.0, min(end, to + reconnecting) - max(kill.at, since)) for since, to in outages)
                 took = end - kill.at - away
                 self.takeovers += bool(again)
                 self.slowest = max(self.slowest, took)
-                if took > lease_seconds + SLACK_SECONDS:
-                    self.late[task] = took - lease_seconds - SLACK_SECONDS
+                if took > lease_seconds + slack:
+                    self.late[task] = took - lease_seconds - slack
 
     def __str__(self) -> str:
         inflicted = ", ".join(f"{count} {name}" for name, count in sorted(self.faults.items()))

@@ -10,6 +10,7 @@ import pytest
 from memory.connection.database import Database
 from memory.server.embedded import EmbeddedServer
 from tests.chaos.lines import lines
+from tests.pace import PATIENCE
 
 pytestmark = pytest.mark.chaos
 
@@ -28,7 +29,7 @@ async def test_a_line_cut_while_a_transaction_begins(server: EmbeddedServer, dat
 
         wires.deaf = True
         beginning = asyncio.create_task(begin())
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE):
             while not wires.swallowed:  # noqa: ASYNC110 - bytes in a proxy have no event
                 await asyncio.sleep(0.005)
             wires.deaf = False

@@ -20,6 +20,7 @@ from memory.queue.journal import Journal
 from memory.queue.kinds import Kind
 from memory.records import NewTask, TaskState
 from tests.chaos.thinker import DOOR
+from tests.pace import PATIENCE
 
 pytestmark = pytest.mark.chaos
 AT_THE_DOOR = "SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND objid = %s AND NOT granted"
@@ -96,7 +97,7 @@ async def test_a_killed_reasoner_pays_for_nothing_twice(
         admin.execute("SELECT pg_advisory_lock(%s)", (DOOR,))
         first = await asyncio.create_subprocess_exec(*command)
         try:
-            async with asyncio.timeout(60):
+            async with asyncio.timeout(PATIENCE):
                 while not admin.execute(AT_THE_DOOR, (DOOR,)).fetchone():
                     assert first.returncode is None
                     await asyncio.sleep(0.02)
@@ -107,7 +108,7 @@ async def test_a_killed_reasoner_pays_for_nothing_twice(
         admin.execute("SELECT pg_advisory_unlock(%s)", (DOOR,))
         admin.execute("UPDATE dataswarm.tasks SET lease_until = now() - interval '1 second'")
         second = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(PATIENCE):
             said, _ = await second.communicate()
         assert (second.returncode, said) == (0, b"mended")
         assert Wire.asked == [0, 1, 2]

@@ -7,7 +7,6 @@ import os
 import re
 import signal
 import subprocess
-from collections.abc import Callable
 from pathlib import Path
 from uuid import UUID
 
@@ -20,6 +19,7 @@ from memory.connection.database import Database
 from memory.members import presence
 from memory.queue import effects, tasks
 from memory.records import Resolution, TaskState
+from tests.pace import quick, until
 from tests.stories.stage import Copied, beside, describe, processes
 
 pytestmark = [pytest.mark.story, pytest.mark.chaos]
@@ -41,33 +41,21 @@ LET_GO = re.compile(rf'^(?=.*"kind": "remediate").*"event": "{_LOST}"', re.MULTI
 def quicker(config: Path, **runtime: float) -> Path:
     """The demo's configuration with other figures for its processes."""
     text = config.read_text(encoding="utf-8")
-    more = "".join(f"  {name}: {value:g}\n" for name, value in runtime.items())
+    more = "".join(f"  {name}: {value:.1f}\n" for name, value in runtime.items())
     config.write_text(text.replace("  environment: demo\n", f"  environment: demo\n{more}"), encoding="utf-8")
     return config
-
-
-async def until(check: Callable[[], object], seconds: float = 60) -> object:
-    """Wait for something to be so that nobody tells: a process, a lock, a line in a log. Fails after a while."""
-    async with asyncio.timeout(seconds):
-        while True:
-            found = check()
-            if asyncio.iscoroutine(found):
-                found = await found
-            if found:
-                return found
-            await asyncio.sleep(0.02)
 
 
 async def test_a_replica_killed_in_the_middle_of_a_build_is_taken_over(copied: Copied) -> None:
     """Kill -9 during dbt build: no second dbt beside the first, still resolved, each effect done once."""
     world, _, config = copied
-    quicker(config, lease_seconds=3, agent_lease_seconds=3)
+    quicker(config, lease_seconds=quick(3), agent_lease_seconds=quick(3))
     with processes(config, (), ()) as started:
         async with beside(copied) as (play, _):
             await play.up(["incident-response"])
             await play.break_("column-renamed", 2)
             assert not (await play.cycle()).is_green
-            await until(lambda: dbts(world), 60)
+            await until(lambda: dbts(world))
             above = {p.pid for build in dbts(world) for p in build.parents()}
             victim = next(p for p in started if p.pid in above)
             os.kill(victim.pid, signal.SIGKILL)
@@ -91,7 +79,7 @@ async def test_a_replica_killed_in_the_middle_of_a_build_is_taken_over(copied: C
 async def test_a_worker_that_slept_through_its_lease_does_nothing_when_it_wakes(copied: Copied) -> None:
     """SIGSTOP between an intent and its deed, SIGCONT after takeover: the stale worker touches nothing."""
     world, _, config = copied
-    quicker(config, lease_seconds=3, agent_lease_seconds=3)
+    quicker(config, lease_seconds=quick(3), agent_lease_seconds=quick(3))
     with processes(config, (), ()) as started:
         async with beside(copied) as (play, where):
             await play.up(["incident-response"])
@@ -102,10 +90,10 @@ async def test_a_worker_that_slept_through_its_lease_does_nothing_when_it_wakes(
                 door.execute("SELECT pg_advisory_lock(42)")
                 await play.break_("transient-failure", 1)
                 assert not (await play.cycle()).is_green
-                await until(lambda: door.execute(AT_THE_DOOR).fetchone(), 60)
+                await until(lambda: door.execute(AT_THE_DOOR).fetchone())
                 gate.execute("LOCK TABLE dataswarm.kill_switch IN ACCESS EXCLUSIVE MODE")
                 door.execute("SELECT pg_advisory_unlock(42)")
-                sleeper = await until(lambda: whose_turn(play.database, started), 60)
+                sleeper = await until(lambda: whose_turn(play.database, started))
                 assert isinstance(sleeper, subprocess.Popen)
                 sleeper.send_signal(signal.SIGSTOP)
             seen = await play.to_the_end()
@@ -118,7 +106,7 @@ async def test_a_worker_that_slept_through_its_lease_does_nothing_when_it_wakes(
                 assert not [b for b in dbts(world) if sleeper.pid in {p.pid for p in b.parents()}]
                 return LET_GO.search(play.log()[asleep:]) is not None
 
-            await until(has_given_up, 30)
+            await until(has_given_up)
 
 
 async def whose_turn(database: Database, started: list[subprocess.Popen[bytes]]) -> subprocess.Popen[bytes] | None:

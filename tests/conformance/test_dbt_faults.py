@@ -8,8 +8,6 @@ import os
 import shutil
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +15,7 @@ import pytest
 
 from config.errors import PermanentError, SetupError, SourceError, SwarmError, TransientError
 from integrations.orchestrators.dbt import DbtOptions, DbtOrchestrator
+from tests.pace import until
 
 MODEL = "model.bakery.stg_sales"
 # In dbt's place: writes its own id, then lasts until it is interrupted.
@@ -24,7 +23,7 @@ SLEEPER = """#!{python}
 import os, pathlib, signal, sys, time
 pathlib.Path({mark!r}).write_text(str(os.getpid()))
 print("\\n10:00:00  Running with dbt=1.11\\n", flush=True)
-time.sleep(float(os.environ.get("SLEEPER_SECONDS", "60")))
+time.sleep(float(os.environ.get("SLEEPER_SECONDS", "600")))
 """
 
 
@@ -58,14 +57,6 @@ def is_alive(process: int) -> bool:
         return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except (FileNotFoundError, ProcessLookupError):
         return False
-
-
-async def until(holds: Callable[[], bool], seconds: float = 90) -> None:
-    """Wait for something to hold, with a deadline."""
-    deadline = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < deadline
-        await asyncio.to_thread(os.sched_yield)
 
 
 async def test_dbt_is_not_installed(bakery: Any, project: Any, tmp_path: Path) -> None:
@@ -148,7 +139,7 @@ async def test_no_dbt_outlives_its_caller(bakery: Any, project: Any, tmp_path: P
         process.wait()
     await until(lambda: not any(map(is_alive, dbts)) and not dbt_processes(tmp_path / "work"))
     # dbt was interrupted before it was killed, so it has cancelled what the server was doing for it.
-    await until(lambda: not bakery.run(f"select pid {naps}"), 5)
+    await until(lambda: not bakery.run(f"select pid {naps}"))
 
 
 def dbt_processes(work: Path) -> list[int]:

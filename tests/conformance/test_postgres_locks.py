@@ -14,6 +14,7 @@ from config.errors import TransientError
 from integrations.base import Catalog, Index, Table
 from integrations.warehouses.postgres import PostgresOptions, PostgresWarehouse
 from tests.conformance.interposing import interposed
+from tests.pace import PATIENCE
 
 _PARTS = """
 create schema mill authorization team; grant usage on schema mill to reader;
@@ -30,7 +31,6 @@ create table mill.other (a integer primary key, g integer check (g < 9));
 """
 # Patience far beyond that of the test: who waits for a lock does not come back in time.
 PATIENT = {"lock_timeout_seconds": 300, "statement_timeout_seconds": 300}
-SOON = 60
 
 GREETING = (3 << 16).to_bytes(4, "big")  # a session begins with its protocol's version, 3.0
 
@@ -75,7 +75,7 @@ async def test_a_lock_does_not_stall_a_look(mill: Any, statement: str) -> None:
     before = await looking.catalog()
     with psycopg.connect(mill.url("postgres")) as holder:
         holder.execute(statement)
-        async with asyncio.timeout(SOON):
+        async with asyncio.timeout(PATIENCE):
             during = await looking.catalog()
         assert during.tables == before.tables
         assert during.fingerprint == before.fingerprint
@@ -88,7 +88,7 @@ async def test_what_was_never_told_and_is_locked_is_no_catalog(mill: Any) -> Non
     looking = warehouse(mill.url("reader"), **PATIENT)
     with psycopg.connect(mill.url("postgres")) as holder:
         holder.execute("lock table mill.other in access exclusive mode")
-        async with asyncio.timeout(SOON):
+        async with asyncio.timeout(PATIENCE):
             with pytest.raises(TransientError, match=r"mill\.other.* locked") as caught:
                 await looking.catalog()
         assert caught.value.hint
@@ -103,7 +103,7 @@ async def test_a_locked_table_without_such_texts_is_told(mill: Any) -> None:
     )
     with psycopg.connect(mill.url("postgres")) as holder:
         holder.execute("lock table mill.other in access exclusive mode")
-        async with asyncio.timeout(SOON):
+        async with asyncio.timeout(PATIENCE):
             other = named(await warehouse(mill.url("reader"), **PATIENT).catalog())["other"]
     assert (other.columns[0].default, other.constraints[0].definition) == ("3", "PRIMARY KEY (a)")
     assert other.indexes == (Index("by_both", ("b", "a"), definition="btree (b, a)"),)
@@ -126,7 +126,7 @@ async def test_what_changed_since_is_not_told_from_memory(mill: Any, change: str
     mill.run(change)
     with psycopg.connect(mill.url("postgres")) as holder:
         holder.execute("lock table mill.ground in access exclusive mode")
-        async with asyncio.timeout(SOON):
+        async with asyncio.timeout(PATIENCE):
             with pytest.raises(TransientError, match="locked"):
                 await looking.catalog()
     assert (await looking.catalog()).tables == (await warehouse(mill.url("reader")).catalog()).tables
@@ -139,7 +139,7 @@ async def test_what_changed_elsewhere_is_told_beside_what_is_remembered(mill: An
     mill.run("alter table mill.other add h integer check (h > 5)")
     with psycopg.connect(mill.url("postgres")) as holder:
         holder.execute("lock table mill.ground in access exclusive mode")
-        async with asyncio.timeout(SOON):
+        async with asyncio.timeout(PATIENCE):
             during = named(await looking.catalog())
     assert during["ground"] == before["ground"]
     assert during["seen"] == before["seen"]
@@ -157,7 +157,7 @@ async def test_a_lock_that_is_only_waited_for_does_not_stall_either(mill: Any) -
         holder.execute("lock table mill.ground in access share mode")
         async with await psycopg.AsyncConnection.connect(mill.url("postgres")) as queued:
             task = asyncio.create_task(queued.execute("alter table mill.ground rename a to z"))
-            async with asyncio.timeout(SOON):
+            async with asyncio.timeout(PATIENCE):
                 await asyncio.to_thread(mill.run, until_queued)
                 assert (await looking.catalog()).tables == before.tables
             holder.rollback()
@@ -186,7 +186,7 @@ async def test_locks_taken_in_the_middle_do_not_stall(mill: Any, tmp_path: Path)
         while moment <= statements:
             said = 0
             try:
-                async with asyncio.timeout(SOON):
+                async with asyncio.timeout(PATIENCE):
                     assert (await looking.catalog()).tables == before.tables
             finally:
                 while holders:

@@ -30,6 +30,7 @@ from config.errors import (
 from integrations.base import Catalog, Column, Constraint, Fingerprinted, Index, Statement, Table
 from integrations.conformance import WarehouseConformance
 from integrations.warehouses.sql import SqlOptions, SqlWarehouse
+from tests.pace import PATIENCE
 
 log = logging.getLogger(__name__)
 
@@ -423,7 +424,7 @@ async def test_who_gives_up_waiting_ends_the_work(file: Path) -> None:
     with pytest.raises(asyncio.CancelledError):
         await task
     # The only lane is free again, which it is not before the thread has ended.
-    assert await asyncio.wait_for(looking.query("select 1 as one"), 20) == [{"one": 1}]
+    assert await asyncio.wait_for(looking.query("select 1 as one"), PATIENCE) == [{"one": 1}]
     assert not [t for t in threading.enumerate() if t.name == "warehouse bakery" and t.is_alive()][1:]
 
 

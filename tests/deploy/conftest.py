@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.pace import PATIENCE
+
 WHERE = "install the Debian packages prometheus and prometheus-alertmanager to run it"
 
 
@@ -32,7 +34,7 @@ def judged() -> Callable[..., str]:
     """Run a program that judges a file; its words are the failure's."""
 
     def judge(*command: str | Path) -> str:
-        done = subprocess.run([str(c) for c in command], capture_output=True, text=True, check=False, timeout=60)
+        done = subprocess.run([str(c) for c in command], capture_output=True, text=True, check=False, timeout=PATIENCE)
         words = done.stdout + done.stderr
         assert done.returncode == 0, words
         return words

@@ -40,11 +40,11 @@ from memory.records import (
     Severity,
 )
 from tests.deploy.places import DEPLOY
+from tests.pace import PATIENCE
 
 DASHBOARD = json.loads((DEPLOY / "grafana" / "dashboards" / "dataswarm.json").read_text(encoding="utf-8"))
 ORDERS = Asset("warehouse", "shop", "raw.orders")
 TOKEN = "a-viewer's-token"
-PATIENCE = 60.0
 SCRAPE_SECONDS = 1
 UP = "ready to receive web requests"
 
@@ -193,12 +193,12 @@ async def prometheus(program: str, directory: Path, targets: list[str]) -> Async
     try:
         await asyncio.wait_for(ready.wait(), PATIENCE)
         assert any(UP in line for line in said), "".join(said[-20:])
-        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=10, trust_env=False) as client:
+        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=PATIENCE, trust_env=False) as client:
             yield client
     finally:
         if process.returncode is None:
             process.terminate()
-        await asyncio.wait_for(process.wait(), 20)
+        await asyncio.wait_for(process.wait(), PATIENCE)
         await listening
 
 

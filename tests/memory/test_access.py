@@ -18,6 +18,7 @@ from memory.records import DecisionKind, NewDecision, NewObservation, Reference,
 from tests.memory.conftest import Clock
 from tests.memory.sealing import sealing
 from tests.memory.stage import ORDERS
+from tests.pace import PATIENCE, quick, until
 
 
 async def test_accesses_are_written_in_batches_and_found(db: Database) -> None:
@@ -165,7 +166,7 @@ async def test_it_is_written_in_the_background(db: Database, monkeypatch: pytest
         for number in range(2, 4):
             away.clear()
             log.note("a", "read", "fact", number)
-            await asyncio.wait_for(away.wait(), 10)
+            await asyncio.wait_for(away.wait(), PATIENCE)
         monkeypatch.setattr(access, "_write", write)
         await _written(db, 3)
     assert [entry["event"] for entry in logs] == ["accesses.not_written"]
@@ -182,12 +183,12 @@ async def test_it_is_written_in_the_background(db: Database, monkeypatch: pytest
 
 async def _written(db: Database, number: int) -> None:
     """Wait until so many accesses are written."""
-    async with asyncio.timeout(10):
-        while True:
-            async with db.transaction() as tx:
-                if len(await accesses(tx, limit=access.MOST)) == number:
-                    return
-            await asyncio.sleep(0.01)
+
+    async def are_written() -> bool:
+        async with db.transaction() as tx:
+            return len(await accesses(tx, limit=access.MOST)) == number
+
+    await until(are_written)
 
 
 def test_noting_costs_microseconds() -> None:
@@ -198,4 +199,4 @@ def test_noting_costs_microseconds() -> None:
         started = time.perf_counter()
         log.read("drift", "observation", range(turn * 1000, (turn + 1) * 1000), "observations")
         took.append(time.perf_counter() - started)
-    assert sorted(took)[4] < 0.005
+    assert sorted(took)[4] < quick(0.005)

@@ -17,6 +17,7 @@ from memory.bus import Cursor, Listener
 from memory.connection.database import Database
 from memory.members import presence
 from memory.records import Event, Reference, Sensitivity
+from tests.pace import PATIENCE
 
 ORDERS = Asset("warehouse", "shop", "raw.orders")
 
@@ -275,7 +276,7 @@ async def test_silence_is_probed(database_url: str) -> None:
 def _wait_for_echoes(url: str) -> None:
     """Until the listener's session has run the echo's statement since its LISTEN."""
     with psycopg.connect(url, autocommit=True) as connection:
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + PATIENCE
         while time.monotonic() < deadline:
             row = connection.execute(
                 "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'dataswarm/listener'"

@@ -18,6 +18,7 @@ from memory.connection.database import Database
 from memory.records import Sensitivity
 from tests.memory.sealing import sealing
 from tests.memory.stage import ORDERS
+from tests.pace import PATIENCE, quick
 
 
 class Hands:
@@ -52,7 +53,7 @@ async def held(cache: FactCache, **how: Any) -> Any:
     return fact and fact.object
 
 
-async def soon(holds: Callable[[], Awaitable[bool]], seconds: float = 5.0) -> float:
+async def soon(holds: Callable[[], Awaitable[bool]], seconds: float = PATIENCE) -> float:
     """Wait until something holds; how long it took."""
     started = time.perf_counter()
     while not await holds():
@@ -77,7 +78,7 @@ async def test_a_change_is_seen_within_milliseconds(db: Database, listener: List
         await soon(is_new)
         took.append(time.perf_counter() - started)
     assert cache.hits > 0
-    assert statistics.median(took) < 0.05
+    assert statistics.median(took) < quick(0.05)
     await cache.close()
 
 

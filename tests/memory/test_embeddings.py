@@ -21,6 +21,7 @@ from memory.finding.embeddings import Model
 from memory.finding.filling import Filled, Filler
 from tests.memory.conftest import Clock
 from tests.memory.stage import ORDERS
+from tests.pace import PATIENCE
 
 
 class Toy:
@@ -233,7 +234,7 @@ async def test_the_loop_fills_until_it_is_stopped(db: Database) -> None:
     toy.away = True
     stop = asyncio.Event()
     loop = asyncio.create_task(Filler(db, toy).run(stop, pause_seconds=0.01))
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE):
         await toy.called.wait()
         toy.away = False
         toy.called.clear()

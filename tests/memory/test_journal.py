@@ -23,6 +23,7 @@ from memory.server import partitions
 from memory.vault import envelopes
 from tests.memory.conftest import Clock
 from tests.memory.sealing import sealing
+from tests.pace import PATIENCE
 
 
 class Profile(BaseModel):
@@ -130,7 +131,7 @@ async def test_steps_at_the_same_time(db: Database) -> None:
         calls.append("once")
         return 1
 
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE):
         await asyncio.gather(*(journal.step(name, meet, str) for name in ("left", "right")))
         assert await asyncio.gather(*(journal.step("once", once, int) for _ in range(3))) == [1, 1, 1]
     assert calls == ["once"]

@@ -17,6 +17,7 @@ from memory.queue import kinds, tasks
 from memory.queue.kinds import Kind
 from memory.records import NewTask, Task, TaskState
 from tests.memory.conftest import Clock
+from tests.pace import PATIENCE
 
 ORDERS = Asset("warehouse", "shop", "raw.orders")
 OTHER = Asset("warehouse", "shop", "raw.items")
@@ -242,7 +243,7 @@ async def test_rivals_never_admit_too_many(limited: Database, database_url: str)
     try:
         dbs = (limited, other)
         await asyncio.wait_for(
-            asyncio.gather(*(enqueue_some(db) for db in dbs), *(work(dbs[n % 2]) for n in range(4))), 60
+            asyncio.gather(*(enqueue_some(db) for db in dbs), *(work(dbs[n % 2]) for n in range(4))), PATIENCE
         )
     finally:
         await other.close()

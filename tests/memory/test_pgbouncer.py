@@ -9,7 +9,7 @@ import pwd
 import shutil
 import socket
 import subprocess
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from uuid import uuid4
 
@@ -29,6 +29,7 @@ from memory.queue.kinds import Kind
 from memory.queue.worker import Worker
 from memory.records import EffectClass, NewTask, Reference, Sensitivity, Task, TaskState
 from memory.server.embedded import EmbeddedServer
+from tests.pace import until
 from tests.places import fresh_place
 
 PGBOUNCER = shutil.which("pgbouncer") or shutil.which("pgbouncer", path="/usr/sbin:/usr/local/sbin")
@@ -97,15 +98,6 @@ def _wait_until_up(url: str, process: subprocess.Popen[bytes], log: Path) -> Non
             continue
         return
     raise AssertionError(log.read_text(encoding="utf-8"))
-
-
-async def until(check: Callable[[], bool]) -> None:
-    """Wait for something to be so; fails after a while."""
-    for _ in range(1000):
-        if check():
-            return
-        await asyncio.sleep(0.01)
-    raise AssertionError("it did not come to that")
 
 
 @pytest.fixture

@@ -23,6 +23,7 @@ from memory.queue.tasks import Heartbeat
 from memory.records import NewTask, Task, TaskState
 from memory.server import partitions
 from tests.memory.conftest import Clock
+from tests.pace import PATIENCE
 
 ORDERS = Asset("warehouse", "shop", "raw.orders")
 NO_EVENT = {"topics": "", "subjects": "", "nouns": "", "agents": ""}
@@ -398,7 +399,7 @@ async def test_the_heartbeat_reports_what_was_cancelled(db: Database, database_u
         heartbeat.watch(second)
         async with db.transaction() as tx:
             await tasks.cancel(tx, first.id)
-        assert await asyncio.wait_for(lost.ids.get(), 10) == first.id
+        assert await asyncio.wait_for(lost.ids.get(), PATIENCE) == first.id
         assert heartbeat.lost == 1
         assert (await _get(db, second.id)).state is TaskState.LEASED
     finally:
@@ -439,12 +440,12 @@ async def test_a_hung_loop_and_a_deadline_give_leases_up(db: Database, database_
     heartbeat.watch(short)
     time = 6.0
     await asyncio.to_thread(heartbeat.beat)
-    assert await asyncio.wait_for(lost.ids.get(), 10) == short.id
+    assert await asyncio.wait_for(lost.ids.get(), PATIENCE) == short.id
     renewed = (await _get(db, slow.id)).lease_until
     time = 6.0 + 20.1
     await asyncio.to_thread(heartbeat.beat)
     assert (await _get(db, slow.id)).lease_until == renewed
-    assert await asyncio.wait_for(lost.ids.get(), 10) == slow.id
+    assert await asyncio.wait_for(lost.ids.get(), PATIENCE) == slow.id
     heartbeat.stop()
 
 

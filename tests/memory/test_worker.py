@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
 from time import monotonic
@@ -22,6 +22,7 @@ from memory.queue.heartbeat import EXIT_HUNG, Heartbeat
 from memory.queue.kinds import Kind
 from memory.queue.worker import FINISHED, Failed, Perform, Worker
 from memory.records import NewTask, Task, TaskState
+from tests.pace import PATIENCE, quick, until
 
 ORDERS = Asset("warehouse", "shop", "raw.orders")
 WORK = NewTask("health", "act", ORDERS)
@@ -39,14 +40,6 @@ async def get(db: Database, id_: int) -> Task:
         found = await tasks.get(tx, id_)
     assert found is not None
     return found
-
-
-async def until(true: Callable[[], bool], seconds: float = 15.0) -> None:
-    """Let others run until something is so; fails after a while."""
-    end = monotonic() + seconds
-    while not true():
-        assert monotonic() < end, "it did not come true"
-        await asyncio.sleep(0.002)
 
 
 @asynccontextmanager
@@ -106,12 +99,12 @@ async def test_a_hint_is_enough(db: Database) -> None:
     async def perform(task: Task) -> None:
         begun.put_nowait(monotonic())
 
-    async with working(db, perform, poll_seconds=60):
+    async with working(db, perform, poll_seconds=600):
         for delay in (0.0, 0.0, 0.3):
             start = monotonic()
             await enqueue(db, NewTask("health", "act", ORDERS, delay_seconds=delay))
-            took = await asyncio.wait_for(begun.get(), 10) - start
-            assert delay <= took < delay + 0.4
+            took = await asyncio.wait_for(begun.get(), PATIENCE) - start
+            assert delay <= took < delay + quick(0.4)
 
 
 async def test_failures_back_off_by_kind_and_die(db: Database) -> None:
@@ -208,7 +201,7 @@ async def test_a_deadline_ends_an_attempt(db: Database) -> None:
 
     async with working(db, perform, concurrency=1) as worker:
         (slow,) = await enqueue(db, NewTask("health", "act", ORDERS, deadline_seconds=0.1, max_attempts=1))
-        await asyncio.wait_for(cancelled.wait(), 10)
+        await asyncio.wait_for(cancelled.wait(), PATIENCE)
         await enqueue(db, WORK)
         await until(lambda: worker.finished == 1 and worker.buried == 1)
     assert "deadline" in (await get(db, slow)).error
@@ -231,7 +224,7 @@ async def test_a_lost_task_is_stopped_and_writes_nothing(db: Database) -> None:
         await begun.wait()
         async with db.transaction() as tx:
             assert await tasks.cancel(tx, id_)
-        await asyncio.wait_for(stopped.wait(), 10)
+        await asyncio.wait_for(stopped.wait(), PATIENCE)
         await enqueue(db, WORK)
         await until(lambda: worker.finished == 1)
     assert worker.lost == 1
@@ -274,11 +267,13 @@ async def test_slow_handlers_do_not_hoard(db: Database) -> None:
         await enqueue(db, *[NewTask("health", "act", ORDERS, {"slow": True})] * 60)
         await until(lambda: len(busy.running) == 2)
         taken: set[int] = set()
-        end = monotonic() + 10
-        while len(taken) < 58 and monotonic() < end:
-            found = await tasks.claim(db, ["health"], limit=100, worker=uuid4(), lease_seconds=60)
-            taken |= {task.id for task in found}
-            await asyncio.sleep(0.05)
+
+        async def took_the_others() -> bool:
+            found = await tasks.claim(db, ["health"], limit=100, worker=uuid4(), lease_seconds=600)
+            taken.update(task.id for task in found)
+            return len(taken) >= 58
+
+        await until(took_the_others)
         assert len(taken) == 58
         go_on.set()
 
@@ -292,9 +287,9 @@ async def test_leases_of_a_dead_worker_are_taken_over_without_a_hint(db: Databas
     async def perform(task: Task) -> None:
         assert task.attempt == 2
 
-    async with working(db, perform, poll_seconds=60) as worker:
+    async with working(db, perform, poll_seconds=600) as worker:
         await until(lambda: worker.finished == 1)
-        assert monotonic() - start < 0.5 + 1.0
+        assert monotonic() - start < 0.5 + quick(1.0)
     assert (await get(db, id_)).state is TaskState.SUCCEEDED
 
 
@@ -319,7 +314,7 @@ async def test_two_workers_share_a_backlog_and_do_each_task_once(db: Database) -
     new += [NewTask("health", "act", ORDERS, {"alone": 1}, exclusive=True)] * 15
     async with working(db, perform, poll_seconds=0.2) as one, working(db, perform, poll_seconds=0.2) as two:
         ids = await enqueue(db, *new)
-        await until(lambda: one.finished + two.finished == len(ids), 30)
+        await until(lambda: one.finished + two.finished == len(ids))
     assert sorted(done) == ids
     assert most == {"sense": 3, "subject": 1}
 
@@ -343,7 +338,7 @@ async def test_a_bug_in_the_worker_comes_out(db: Database) -> None:
 
     worker = Worker(db, broken, worker=uuid4(), wake=Wake("task"))
     with pytest.raises(ZeroDivisionError):
-        await asyncio.wait_for(worker.run(asyncio.Event(), 1), 20)
+        await asyncio.wait_for(worker.run(asyncio.Event(), 1), PATIENCE)
 
 
 async def test_a_hung_process_is_told_to_end_once(db: Database, database_url: str) -> None:

@@ -15,7 +15,8 @@ from memory.connection.database import Database
 from memory.members import presence
 from memory.records import NewObservation
 from tests.memory.stage import ORDERS, opened
-from tests.runtime.test_loops import WELL, eventually
+from tests.pace import until
+from tests.runtime.test_loops import WELL
 from tests.runtime.toys import Memo, Thinker, running
 
 
@@ -58,7 +59,7 @@ async def test_what_an_agent_is_told_is_written_down(db: Database) -> None:
     async with running(db, agents={"thinker": Thinker(memo)}):
         async with db.transaction() as tx:
             await ledger.record(tx, "test", [NewObservation("water.seen", WELL, payload={"depth": 1})])
-        await eventually(lambda: _told(memo))
+        await until(lambda: _told(memo))
     async with db.transaction() as tx:
         (read,) = [one for one in await accesses(tx, who="thinker", noun="observation") if one.verb == "read"]
         assert await presence.all(tx)

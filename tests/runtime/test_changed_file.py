@@ -13,7 +13,7 @@ from dataswarm.app import App, load
 from dataswarm.members import installed
 from memory.connection.database import Database
 from memory.members import presence
-from tests.runtime.test_loops import eventually
+from tests.pace import quick, until
 
 AGENTS = {"schema-drift", "pipeline-health", "incident-response"}
 
@@ -45,17 +45,17 @@ async def test_disabling_an_agent_in_the_file_frees_its_lease_within_five_second
     async def refused() -> bool:
         return app.config_problem is not None
 
-    await eventually(all_held)
+    await until(all_held)
     start = monotonic()
     file.write_text(text + "agents:\n  schema-drift:\n    enabled: false\n", encoding="utf-8")
-    await eventually(drift_is_free)
-    assert monotonic() - start < 5
+    await until(drift_is_free)
+    assert monotonic() - start < quick(5)
     file.write_text(text + "agents:\n  schema-drfit:\n    enabled: true\n", encoding="utf-8")
-    await eventually(refused)
+    await until(refused)
     assert "schema-drift" in str(app.config_problem)
     assert await drift_is_free()
     file.write_text(text, encoding="utf-8")
-    await eventually(all_held)
+    await until(all_held)
     stop.set()
     await job
     await app.close()

@@ -9,7 +9,8 @@ import psycopg
 from memory.board import ledger
 from memory.connection.database import Database
 from memory.records import NewObservation
-from tests.runtime.test_loops import WELL, eventually
+from tests.pace import until
+from tests.runtime.test_loops import WELL
 from tests.runtime.toys import Memo, Thinker, Well, running
 
 POOL = 6
@@ -44,7 +45,7 @@ async def test_fifteen_agents_stay_within_the_pool_and_two(database_url: str, ow
         async with database.transaction() as tx:
             batch = [NewObservation("water.seen", WELL, payload={"depth": depth}) for depth in range(10)]
             await ledger.record(tx, "test", batch)
-        await eventually(lambda: _all(memos, 10), 30)
+        await until(lambda: _all(memos, 10))
     watching.set()
     await watcher
     await database.close()

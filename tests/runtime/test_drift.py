@@ -22,7 +22,8 @@ from memory.connection.database import Database
 from memory.records import Baseline, Edge, Observation, Severity
 from memory.server.embedded import EmbeddedServer
 from tests.cases.reading import Shelf
-from tests.runtime.test_loops import eventually, observed
+from tests.pace import PATIENCE, until
+from tests.runtime.test_loops import observed
 from tests.runtime.toys import running
 
 ORDERS = Asset.parse("warehouse://shop/raw.orders")
@@ -100,12 +101,12 @@ async def test_a_used_column_is_an_error_and_an_unused_one_a_note(db: Database, 
             ],
         )
     async with watching(db, {"shop": warehouse(shop)}):
-        await eventually(lambda: head(db))
+        await until(lambda: head(db))
         run(shop, "alter table raw.orders rename customer_id to buyer_id")
         run(shop, "alter table raw.orders rename note to remark")
         run(shop, "alter table raw.orders drop legacy")
-        renamed = {o.subject.part: o for o in await eventually(lambda: told(db, "schema.column_renamed", 2))}
-        [dropped] = await eventually(lambda: told(db, "schema.column_dropped", 1))
+        renamed = {o.subject.part: o for o in await until(lambda: told(db, "schema.column_renamed", 2))}
+        [dropped] = await until(lambda: told(db, "schema.column_dropped", 1))
     used, unused = renamed["customer_id"], renamed["note"]
     assert (used.severity, unused.severity) == (Severity.ERROR, Severity.INFO)
     assert used.importance > 0.5 > unused.importance
@@ -120,15 +121,15 @@ async def test_a_look_at_which_nothing_changed_writes_nothing(db: Database, shop
     """The baseline keeps its version over many looks; a change makes a revision, and so does its undoing."""
     source = Counting("shop", warehouse(shop).options)
     async with watching(db, {"shop": source}, sketch_size=0):
-        first = await eventually(lambda: head(db))
+        first = await until(lambda: head(db))
         seen = source.looks
-        await eventually(lambda: source.looked(seen + 4))
+        await until(lambda: source.looked(seen + 4))
         assert await head(db) == first
         assert source.catalogs == 1
         run(shop, "alter table raw.orders alter note set not null")
-        await eventually(lambda: observed(db, "schema.column_altered"))
+        await until(lambda: observed(db, "schema.column_altered"))
         run(shop, "alter table raw.orders alter note drop not null")
-        await eventually(lambda: observed(db, "schema.restored"))
+        await until(lambda: observed(db, "schema.restored"))
     async with db.transaction() as tx:
         told_ = await baselines.revisions(tx, "schema-drift", "shop")
         assert [(r.changed, r.note) for r in told_] == [
@@ -180,10 +181,10 @@ async def test_a_source_that_hangs_does_not_hold_up_the_others(db: Database, sho
     """While one warehouse does not answer, the other is looked at again and again, and its change is told."""
     hanging = Hanging("slow")
     async with watching(db, {"slow": hanging, "shop": warehouse(shop)}):
-        await asyncio.wait_for(hanging.asked_for.wait(), 10)
-        await eventually(lambda: head(db))
+        await asyncio.wait_for(hanging.asked_for.wait(), PATIENCE)
+        await until(lambda: head(db))
         run(shop, "alter table raw.orders add fresh int")
-        await eventually(lambda: observed(db, "schema.column_added"))
+        await until(lambda: observed(db, "schema.column_added"))
         assert await head(db, "slow") is None
 
 
@@ -191,9 +192,9 @@ async def test_a_locked_table_does_not_hold_up_the_look(db: Database, shop: str)
     """Another table's change is told while somebody holds a table for himself."""
     run(shop, "create table raw.held (id int); create table raw.free (id int)")
     async with watching(db, {"shop": warehouse(shop)}, table_seconds=0.5):
-        await eventually(lambda: head(db))
+        await until(lambda: head(db))
         with psycopg.connect(shop) as other:
             other.execute("lock table raw.held in access exclusive mode")
             run(shop, "alter table raw.free add fresh int")
-            [added] = await eventually(lambda: observed(db, "schema.column_added"))
+            [added] = await until(lambda: observed(db, "schema.column_added"))
     assert added.subject.path == "raw.free"

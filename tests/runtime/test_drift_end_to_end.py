@@ -22,8 +22,8 @@ from integrations.warehouses.postgres import PostgresOptions, PostgresWarehouse
 from memory.board import lineage
 from memory.connection.database import Database
 from memory.records import Severity
+from tests.pace import until
 from tests.runtime.test_drift import Quick, head, run, told
-from tests.runtime.test_loops import eventually
 from tests.runtime.toys import running
 from tests.unit.dataswarm.drift_ground import manifest, shop_url
 
@@ -88,15 +88,15 @@ async def test_from_a_manifest_to_whom_it_breaks(db: Database, shop: str, manife
             await source.open()
             open_.push_async_callback(source.close)
         await open_.enter_async_context(running(db, agents=agents, sources={"shop": warehouse, "bakery": pipeline}))
-        await eventually(lambda: head(db))
-        await eventually(lambda: is_read(db))
+        await until(lambda: head(db))
+        await until(lambda: is_read(db))
         run(shop, "alter table raw.sales drop column amount cascade")
-        [dropped] = await eventually(lambda: told(db, "schema.column_dropped", 1))
+        [dropped] = await until(lambda: told(db, "schema.column_dropped", 1))
         status, compared = await answered(configured, "diff", str(manifest), "shop")
         _, past = await answered(configured, "history", "shop")
         run(shop, "alter table raw.sales add amount numeric(10, 2) not null default 0")
         run(shop, VIEW)
-        back = await eventually(lambda: told(db, "schema.restored", 2))
+        back = await until(lambda: told(db, "schema.restored", 2))
         _, later = await answered(configured, "history", "shop")
     assert dropped.subject == Asset.parse("warehouse://shop/raw.sales#amount")
     assert {word: dropped.payload["impact"][word]["names"] for word in REACHED} == REACHED

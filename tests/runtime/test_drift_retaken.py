@@ -18,8 +18,9 @@ from integrations.warehouses.postgres import PostgresOptions, PostgresWarehouse
 from memory.beliefs import knowledge
 from memory.board import baselines
 from memory.connection.database import Database
+from tests.pace import until
 from tests.runtime.test_drift import head, run, shop, told, warehouse, watching
-from tests.runtime.test_loops import eventually, observed
+from tests.runtime.test_loops import observed
 from tests.unit.dataswarm.program import Program, write_config
 
 __all__ = ["shop"]
@@ -52,9 +53,9 @@ async def history(program: Program) -> dict[str, Any]:
 async def test_the_present_structure_is_taken(db: Database, shop: str, program: Program) -> None:
     """What was open is closed as retaken, with who and why, as a revision; what comes back later is news of its own."""
     async with watching(db, {"shop": warehouse(shop)}):
-        await eventually(lambda: head(db))
+        await until(lambda: head(db))
         run(shop, "alter table raw.orders drop legacy")
-        [dropped] = await eventually(lambda: told(db, "schema.column_dropped", 1))
+        [dropped] = await until(lambda: told(db, "schema.column_dropped", 1))
         assert [c["state"] for c in (await history(program))["changes"]] == ["open"]
         refused = await typed(program, "baseline", "shop", "--retake", *WHY, keys="n\n")
         assert refused.exit_code == 1
@@ -75,14 +76,14 @@ async def test_the_present_structure_is_taken(db: Database, shop: str, program: 
             kept = await baselines.parts(tx, "schema-drift", "shop", one["revision"])
         assert kept["retaken"] == {"by": "maria", "reason": "release 7", "wish": 1}
         run(shop, "alter table raw.orders add legacy text")
-        await eventually(lambda: told(db, "schema.column_added", 1))
+        await until(lambda: told(db, "schema.column_added", 1))
         assert not await observed(db, "schema.restored"), "nobody waited for it any more"
 
 
 async def test_twice_and_of_all_sources(db: Database, shop: str, program: Program) -> None:
     """Each time is a revision, though nothing changed in between; without a name it is done for every source."""
     async with watching(db, {"shop": warehouse(shop)}):
-        await eventually(lambda: head(db))
+        await until(lambda: head(db))
         for number in (1, 2):
             result = await typed(program, "baseline", "--retake", "--reason", f"time {number}", "--yes")
             assert "is the baseline now; open changes closed: 0" in result.output
@@ -93,7 +94,7 @@ async def test_twice_and_of_all_sources(db: Database, shop: str, program: Progra
 async def test_without_a_service_nothing_is_changed(db: Database, shop: str, program: Program) -> None:
     """The program says that none runs and what to start, at once, and leaves the baseline as it is."""
     async with watching(db, {"shop": warehouse(shop)}):
-        await eventually(lambda: head(db))
+        await until(lambda: head(db))
     gone = await typed(program, "baseline", "shop", "--retake", *WHY, "--yes")
     assert gone.exit_code == 2
     assert "no running service is the agent schema-drift" in gone.stderr
@@ -128,14 +129,14 @@ async def test_a_source_that_is_away_is_retaken_when_it_is_back(db: Database, sh
     """
     source = Away("shop", PostgresOptions(url=SecretStr(shop), schemas=("raw",)))
     async with watching(db, {"shop": source}):
-        await eventually(lambda: head(db))
+        await until(lambda: head(db))
         source.is_away = True
         result = await typed(program, "baseline", "shop", "--retake", *WHY, "--yes")
         assert result.exit_code == 1
         assert "the wish stands" in result.output
         run(shop, "alter table raw.orders drop note")
         source.is_away = False
-        await eventually(lambda: told(db, "schema.retaken", 1))
+        await until(lambda: told(db, "schema.retaken", 1))
         assert not await observed(db, "schema.column_dropped")
 
 
@@ -157,13 +158,13 @@ async def test_what_is_refused(program: Program) -> None:
 async def test_what_is_accepted_is_open_no_longer(db: Database, shop: str, program: Program) -> None:
     """By its number, as the history of a running service shows it; its return is a change of its own then."""
     async with watching(db, {"shop": warehouse(shop)}):
-        await eventually(lambda: head(db))
+        await until(lambda: head(db))
         run(shop, "alter table raw.orders drop legacy")
-        await eventually(lambda: told(db, "schema.column_dropped", 1))
+        await until(lambda: told(db, "schema.column_dropped", 1))
         [change] = (await history(program))["changes"]
         done = await typed(program, "accept", "shop", str(change["id"]), "--reason", "gone for good")
         assert done.exit_code == 0, done.output + done.stderr
         assert [c["state"] for c in (await history(program))["changes"]] == ["accepted"]
         run(shop, "alter table raw.orders add legacy text")
-        await eventually(lambda: told(db, "schema.column_added", 1))
+        await until(lambda: told(db, "schema.column_added", 1))
         assert not await observed(db, "schema.restored")

@@ -10,8 +10,8 @@ from config.assets import Asset
 from integrations.orchestrators.dbt import DbtOptions, DbtOrchestrator
 from memory.board import lineage
 from memory.connection.database import Database
+from tests.pace import until
 from tests.runtime.test_drift import Quick, head, shop, warehouse
-from tests.runtime.test_loops import eventually
 from tests.runtime.toys import running
 from tests.unit.agents.test_column_edges import node, write
 
@@ -43,8 +43,8 @@ async def test_a_star_reads_the_columns_that_the_warehouse_has(db: Database, sho
         return list(found) if any(asset.part == "legacy" for asset in found) else []
 
     async with running(db, agents=agents, sources={"shop": source, "shop_dbt": pipeline}):
-        await eventually(lambda: head(db))
-        found = await eventually(below)
+        await until(lambda: head(db))
+        found = await until(below)
     assert not any("mart" in str(asset) for asset in found)
     await source.close()
     await pipeline.close()

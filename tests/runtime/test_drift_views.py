@@ -9,8 +9,9 @@ from memory.beliefs import knowledge
 from memory.board import lineage
 from memory.connection.database import Database
 from memory.records import Edge, Observation, Severity
+from tests.pace import until
 from tests.runtime.test_drift import head, run, shop, told, warehouse, watching
-from tests.runtime.test_loops import eventually, observed
+from tests.runtime.test_loops import observed
 
 __all__ = ["shop"]
 ORDERS = Asset.parse("warehouse://shop/raw.orders")
@@ -50,9 +51,9 @@ async def test_a_dropped_column_reaches_views_and_what_reads_them(db: Database, 
     run(shop, _VIEWS)
     await a_model(db, PAID, "buyer")
     async with watching(db, {"shop": warehouse(shop)}):
-        await eventually(lambda: head(db))
+        await until(lambda: head(db))
         run(shop, "alter table raw.orders drop customer_id cascade")
-        [dropped] = await eventually(lambda: told(db, "schema.column_dropped", 1))
+        [dropped] = await until(lambda: told(db, "schema.column_dropped", 1))
     assert reached(dropped) == {
         "models": ["model.shop.buyers"],
         "views": ["raw.counted", "raw.paid"],
@@ -68,9 +69,9 @@ async def test_a_rename_that_views_follow_breaks_nobody(db: Database, shop: str)
     run(shop, _VIEWS)
     await a_model(db, PAID, "buyer")
     async with watching(db, {"shop": warehouse(shop)}):
-        await eventually(lambda: head(db))
+        await until(lambda: head(db))
         run(shop, "alter table raw.orders rename customer_id to cust")
-        [renamed] = await eventually(lambda: told(db, "schema.column_renamed", 1))
+        [renamed] = await until(lambda: told(db, "schema.column_renamed", 1))
         assert not await observed(db, "schema.table_altered"), "the views say what they said"
     following = ["exposure.shop.board", "model.shop.buyers", "raw.counted", "raw.paid"]
     assert reached(renamed) == {"following": following}
@@ -82,9 +83,9 @@ async def test_who_reads_past_the_view_is_not_spared(db: Database, shop: str) ->
     run(shop, _VIEWS)
     await a_model(db, PAID, "buyer", ORDERS.column("customer_id"))
     async with watching(db, {"shop": warehouse(shop)}):
-        await eventually(lambda: head(db))
+        await until(lambda: head(db))
         run(shop, "alter table raw.orders rename customer_id to cust")
-        [renamed] = await eventually(lambda: told(db, "schema.column_renamed", 1))
+        [renamed] = await until(lambda: told(db, "schema.column_renamed", 1))
     assert reached(renamed) == {
         "models": ["model.shop.buyers"],
         "columns": ["mart.buyers#buyer"],
@@ -99,13 +100,13 @@ async def test_views_alone_say_who_reads(db: Database, shop: str) -> None:
     """Without any pipeline, a view that goes is named; where none feels it, it weighs as if nothing were known."""
     run(shop, _VIEWS)
     async with watching(db, {"shop": warehouse(shop)}):
-        await eventually(lambda: head(db))
+        await until(lambda: head(db))
         run(shop, "alter table raw.orders rename customer_id to cust")
-        [renamed] = await eventually(lambda: told(db, "schema.column_renamed", 1))
+        [renamed] = await until(lambda: told(db, "schema.column_renamed", 1))
         run(shop, "alter table raw.orders drop legacy")
-        [unread] = await eventually(lambda: told(db, "schema.column_dropped", 1))
+        [unread] = await until(lambda: told(db, "schema.column_dropped", 1))
         run(shop, "alter table raw.orders drop cust cascade")
-        [dropped, _] = await eventually(lambda: told(db, "schema.column_dropped", 2))
+        [dropped, _] = await until(lambda: told(db, "schema.column_dropped", 2))
     assert reached(renamed) == {"following": ["raw.counted", "raw.paid"]}
     assert renamed.severity is Severity.WARNING, "somebody else may read it"
     assert unread.payload["impact"] is None
@@ -121,13 +122,13 @@ async def test_a_view_over_what_a_pipeline_builds_is_no_ones_build(db: Database,
     async with db.transaction() as tx:
         await lineage.replace(tx, "shop_dbt", [Edge(ORDERS, MODEL), Edge(MODEL, stage)])
     async with watching(db, {"shop": warehouse(shop)}):
-        await eventually(lambda: head(db))
+        await until(lambda: head(db))
         run(
             shop,
             "begin; drop view raw.hand, raw.stage; create view raw.stage as select id from raw.orders;"
             "create view raw.hand as select id from raw.stage; alter table raw.orders drop legacy; commit",
         )
-        await eventually(lambda: told(db, "schema.column_dropped", 2))
+        await until(lambda: told(db, "schema.column_dropped", 2))
     subjects = {str(o.subject) for o in await observed(db, "schema.*")}
     assert subjects == {
         "warehouse://shop/raw.orders#legacy",
@@ -140,7 +141,7 @@ async def test_lineage_of_views_can_be_asked_for(db: Database, shop: str) -> Non
     """Up and down, by columns; a view that goes is gone from it; what cannot be read is said as a fact."""
     run(shop, _VIEWS)
     async with watching(db, {"shop": warehouse(shop)}):
-        await eventually(lambda: head(db))
+        await until(lambda: head(db))
         async with db.transaction() as tx:
             below = await lineage.downstream(tx, ORDERS.column("customer_id"))
             above = await lineage.upstream(tx, Asset.parse("warehouse://shop/raw.counted#buyer"))
@@ -149,6 +150,6 @@ async def test_lineage_of_views_can_be_asked_for(db: Database, shop: str) -> Non
         }  # fmt: skip
         assert ORDERS.column("customer_id") in above
         run(shop, "drop view raw.counted")
-        await eventually(lambda: told(db, "schema.table_dropped", 1))
+        await until(lambda: told(db, "schema.table_dropped", 1))
         async with db.transaction() as tx:
             assert Asset.parse("warehouse://shop/raw.counted") not in await lineage.downstream(tx, ORDERS)

@@ -18,6 +18,7 @@ from memory.board import ledger
 from memory.connection.database import Database
 from memory.records import Learning, NewObservation
 from tests.memory.stage import ORDERS
+from tests.pace import PATIENCE, until
 from tests.runtime.toys import running
 
 PAYMENTS = Asset.parse("warehouse://shop/raw.payments")
@@ -65,21 +66,17 @@ async def test_an_insight_reaches_the_agent_it_is_for(db: Database) -> None:
     async with running(db, agents={"teacher": Teacher(), "pupil": pupil, "other": other}):
         async with db.transaction() as tx:
             await ledger.record(tx, "test", [NewObservation("lesson", ORDERS)])
-        await asyncio.wait_for(pupil.told.wait(), 10)
-        await asyncio.wait_for(_read_by(db, "other"), 10)
+        await asyncio.wait_for(pupil.told.wait(), PATIENCE)
+        await until(lambda: _has_read_all(db, "other"))
     (learned,) = pupil.heard
     assert (learned.agent, learned.signal, learned.subject) == ("teacher", "recommendation", ORDERS)
     assert other.heard == []
 
 
-async def _read_by(db: Database, agent: str) -> None:
-    """Wait until an agent has nothing left to read."""
-    while True:
-        async with db.transaction() as tx:
-            (row,) = [row for row in await tx.all("all_agents") if row["agent"] == agent]
-        if row["lag"] == 0:
-            return
-        await asyncio.sleep(0.01)
+async def _has_read_all(db: Database, agent: str) -> bool:
+    async with db.transaction() as tx:
+        (row,) = [row for row in await tx.all("all_agents") if row["agent"] == agent]
+    return bool(row["lag"] == 0)
 
 
 async def test_what_failed_here_is_not_tried_first_here(db: Database) -> None:

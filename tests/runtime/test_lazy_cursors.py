@@ -11,10 +11,11 @@ from memory.board import ledger
 from memory.connection.database import Database
 from memory.members import presence
 from memory.records import NewObservation
-from tests.runtime.test_loops import WELL, eventually
+from tests.pace import until
+from tests.runtime.test_loops import WELL
 from tests.runtime.toys import Memo, Thinker, running
 
-SLOW = {"runtime": {"poll_seconds": 60, "drain_seconds": 1, "agent_lease_seconds": 600}}
+SLOW = {"runtime": {"poll_seconds": 600, "drain_seconds": 1, "agent_lease_seconds": 600}}
 
 
 async def _record(db: Database, kind: str, count: int) -> None:
@@ -41,16 +42,16 @@ async def test_what_an_agent_does_not_hear_of_is_not_written(db: Database, owner
     async with running(db, agents={"thinker": Thinker(memo)}, settings=SLOW) as swarm:
         loop = swarm.considerations["thinker"]
         await _record(db, "water.seen", 1)
-        await eventually(lambda: _thought(memo, 1))
-        await eventually(lambda: _is_idle(loop))
+        await until(lambda: _thought(memo, 1))
+        await until(lambda: _is_idle(loop))
         before = _cursor(owner_url)
         await _record(db, "fire.seen", 5)
         await swarm.feed.look()
         assert _cursor(owner_url) == before
         assert await _lag(db) == 0
         await _record(db, "water.seen", 1)
-        await eventually(lambda: _thought(memo, 2))
-        await eventually(lambda: _moved(owner_url, before))
+        await until(lambda: _thought(memo, 2))
+        await until(lambda: _moved(owner_url, before))
     assert memo.depths == [0, 0]
 
 
@@ -62,10 +63,10 @@ async def test_what_it_hears_of_and_is_not_its_concern_is_soon_no_lag(db: Databa
 
     memo = Memo()
     async with running(db, agents={"thinker": Elsewhere(memo)}, settings=SLOW) as swarm:
-        await eventually(lambda: _is_idle(swarm.considerations["thinker"]))
+        await until(lambda: _is_idle(swarm.considerations["thinker"]))
         before = _cursor(owner_url)
         await _record(db, "water.seen", 3)
-        await eventually(lambda: _moved(owner_url, before), 5)
+        await until(lambda: _moved(owner_url, before))
         assert await _lag(db) == 0
     assert memo.depths == []
 

@@ -11,7 +11,8 @@ from memory.board import ledger
 from memory.connection.database import Database
 from memory.queue import kinds, tasks
 from memory.records import NewObservation, Task, TaskState
-from tests.runtime.test_loops import WELL, eventually
+from tests.pace import until
+from tests.runtime.test_loops import WELL
 from tests.runtime.toys import Memo, Thinker, running
 
 
@@ -52,9 +53,9 @@ async def test_a_limit_of_the_configuration_bounds_a_kind(db: Database) -> None:
             async with db.transaction() as tx:
                 return len(await tasks.list_(tx, [TaskState.SUCCEEDED], kind="fetch")) == 6
 
-        await eventually(parked)
+        await until(parked)
         assert swarm.workshop is not None
         assert len(swarm.workshop.running) == 2
         agent.go_on.set()
-        await eventually(done)
+        await until(done)
     assert agent.most == 2

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from time import monotonic
 
@@ -14,9 +15,9 @@ from config.assets import Asset
 from memory.board import ledger
 from memory.connection.database import Database
 from memory.records import NewObservation
+from tests.pace import quick, until
 from tests.places import fresh_place
 from tests.runtime.proxy import Proxy, proxied
-from tests.runtime.test_loops import eventually
 from tests.runtime.toys import Memo, Thinker, running
 
 WELL = Asset("well", "well")
@@ -55,13 +56,13 @@ async def test_swallowed_hints_cost_a_poll_and_lose_nothing(db: Database, place:
         settings = {"runtime": {"poll_seconds": POLL, "drain_seconds": 1}}
         async with running(db, agents={"thinker": Thinker(memo)}, settings=settings):
             await record(db, 1)
-            await eventually(lambda: thought(memo, 1))
+            await until(lambda: thought(memo, 1))
             proxy.is_deaf = True
             for depth in range(2, 6):
                 start = monotonic()
                 await record(db, depth)
-                await eventually(lambda depth=depth: thought(memo, depth))
-                assert monotonic() - start < POLL + 1
+                await until(partial(thought, memo, depth))
+                assert monotonic() - start < POLL + quick(1)
     assert memo.depths == [1, 2, 3, 4, 5]
 
 
@@ -70,13 +71,13 @@ async def test_a_cut_line_is_mended_and_what_came_meanwhile_is_found(db: Databas
     memo = Memo()
     async with proxied(db.listen_url, place) as (proxy, through):
         db.listen_url = through
-        settings = {"runtime": {"poll_seconds": 60, "drain_seconds": 1}}
+        settings = {"runtime": {"poll_seconds": 600, "drain_seconds": 1}}
         async with running(db, agents={"thinker": Thinker(memo)}, settings=settings) as swarm:
             await record(db, 1)
-            await eventually(lambda: thought(memo, 1))
+            await until(lambda: thought(memo, 1))
             before = proxy.connections
             proxy.cut()
             await record(db, 2)
-            await eventually(lambda: thought(memo, 2))
-            await eventually(lambda: mended(proxy, before, swarm))
+            await until(lambda: thought(memo, 2))
+            await until(lambda: mended(proxy, before, swarm))
     assert memo.depths == [1, 2]

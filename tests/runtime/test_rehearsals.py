@@ -23,7 +23,7 @@ from memory.board import incidents, ledger
 from memory.connection.database import Database
 from memory.records import DecisionKind, NewObservation, NewTask, Sensitivity, Severity
 from tests.memory.stage import ORDERS, STARTED, opened, proposed
-from tests.runtime.test_loops import eventually
+from tests.pace import until
 from tests.runtime.toys import running
 from tests.unit.dataswarm.test_replays import _everything
 
@@ -86,7 +86,7 @@ async def decided(db: Database) -> None:
             async with db.transaction() as tx:
                 return len(await ledger.decisions(tx, kind=DecisionKind.ESCALATION.value)) == 2
 
-        await eventually(done)
+        await until(done)
 
 
 @pytest.mark.usefixtures("decided")

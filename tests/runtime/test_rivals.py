@@ -10,7 +10,7 @@ from config.assets import Asset
 from memory.board import escalations, incidents, ledger, remediations
 from memory.connection.database import Database, Transaction
 from memory.records import DecisionKind, IncidentState, NewDecision
-from tests.runtime.test_loops import eventually
+from tests.pace import until
 from tests.runtime.toys import running
 
 TABLE = Asset("warehouse", "w", "raw.t")
@@ -40,7 +40,7 @@ async def test_rivals_stand_side_by_side_and_nothing_is_tried(db: Database) -> N
     async with running(
         db, agents={"incident-response": IncidentResponse()}, playbooks={"rerun-failed": RerunFailed()}
     ) as swarm:
-        await eventually(lambda: _held(swarm.considerations["incident-response"].lease))
+        await until(lambda: _held(swarm.considerations["incident-response"].lease))
         async with db.transaction() as tx:  # together: the first alone would be acted upon
             ours = await diagnose(tx, "pipeline-health", "transient")
             rival = await diagnose(tx, "somebody-else", "column_dropped")
@@ -50,7 +50,7 @@ async def test_rivals_stand_side_by_side_and_nothing_is_tried(db: Database) -> N
                 found = await incidents.list_(tx, open_only=True)
                 return bool(found) and found[0].state is IncidentState.ESCALATED
 
-        await eventually(escalated)
+        await until(escalated)
         async with db.transaction() as tx:
             [incident] = await incidents.list_(tx, open_only=True)
             [escalation] = await escalations.escalations(tx, incident.id)

@@ -14,7 +14,8 @@ from memory.board import ledger
 from memory.connection.database import Database
 from memory.members import presence
 from memory.records import NewObservation
-from tests.runtime.test_loops import WELL, eventually, observed
+from tests.pace import quick, until
+from tests.runtime.test_loops import WELL, observed
 from tests.runtime.toys import Looker, Memo, Thinker, Well, running
 
 
@@ -58,8 +59,8 @@ async def test_it_is_off_on_every_replica_within_seconds(db: Database, database_
     """It thinks, looks and acts no more, on neither; the others go on; switched on, it hears what it missed, once."""
     memo, canary = Memo(), Memo()
     async with replicas(database_url, memo, canary, deaf=deaf) as swarms:
-        await eventually(lambda: _is(holders(db), {"canary", "looker", "thinker"}))
-        await eventually(lambda: observed(db, "bucket.filled"))
+        await until(lambda: _is(holders(db), {"canary", "looker", "thinker"}))
+        await until(lambda: observed(db, "bucket.filled"))
         begun = monotonic()
         for name in ("looker", "thinker"):
             await asks.switch(db, name, on=False, reason="a migration", by="ann")
@@ -69,17 +70,17 @@ async def test_it_is_off_on_every_replica_within_seconds(db: Database, database_
             minds = {name for swarm in swarms for name in swarm.considerations}
             return not jobs and minds == await holders(db) == {"canary"}
 
-        await eventually(is_off)
+        await until(is_off)
         took = monotonic() - begun
-        assert took < (5 if deaf else 1)
+        assert took < quick(5 if deaf else 1)
         known, seen = list(memo.depths), len(await observed(db, "water.seen"))
         await told(db, 4711)
         with pytest.raises(Exception, match="switched off"):
             await asks.ask(db, "thinker", "fetch", {}, by="ann")
-        await eventually(lambda: _has(canary, 4711))
+        await until(lambda: _has(canary, 4711))
         assert (memo.depths, len(await observed(db, "water.seen"))) == (known, seen + 1)
         await asks.switch(db, "thinker", on=True, reason="it is through", by="ann")
-        await eventually(lambda: _has(memo, 4711))
+        await until(lambda: _has(memo, 4711))
         assert await holders(db) == {"canary", "thinker"}
     assert memo.depths.count(4711) == 1
     async with db.transaction() as tx:
@@ -99,10 +100,10 @@ async def test_it_stays_off_across_a_restart(db: Database, database_url: str) ->
     """A row holds it, not a process: who starts afterwards does not begin with it."""
     memo, canary = Memo(), Memo()
     async with running(db, agents={"thinker": Thinker(memo)}):
-        await eventually(lambda: _is(holders(db), {"thinker"}))
+        await until(lambda: _is(holders(db), {"thinker"}))
     await asks.switch(db, "thinker", on=False, reason="a migration", by="ann")
     async with replicas(database_url, memo, canary) as swarms:
         assert [set(swarm.considerations) for swarm in swarms] == [{"canary", "looker"}] * 2
         await told(db, 4712)
-        await eventually(lambda: _has(canary, 4712))
+        await until(lambda: _has(canary, 4712))
     assert 4712 not in memo.depths

@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Sequence
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ from memory.vault import envelopes
 from tests.memory.conftest import Clock, clock
 from tests.memory.sealing import sealing
 from tests.memory.stage import ORDERS, opened, proposed
-from tests.runtime.test_loops import eventually
+from tests.pace import PATIENCE, until
 
 __all__ = ["clock"]
 DAY = 86400.0
@@ -273,19 +274,19 @@ async def test_all_of_it_goes_on_until_it_is_stopped(db: Database, caplog: pytes
         async def beaten(times: int) -> bool:
             return beat.times >= times
 
-        await eventually(lambda: beaten(2))
+        await until(lambda: beaten(2))
         for problem, event in ((PermanentError("no"), "loop.failed"), (ValueError("a bug"), "loop.crashed")):
             beat.fails = problem
-            await eventually(lambda event=event: _logged(logs, event))
+            await until(partial(_logged, logs, event))
         beat.fails = None
         times = beat.times
-        await eventually(lambda: beaten(times + 2))
+        await until(lambda: beaten(times + 2))
         async with db.transaction() as tx:
             cursor = await bus.now_cursor(tx)
             await timers.set_(tx, "health", "t", (await _now(db)) + timedelta(milliseconds=50), {}, ORDERS)
-        await eventually(lambda: _fired(db, cursor))
+        await until(lambda: _fired(db, cursor))
         stop.set()
-        await asyncio.wait_for(job, 5)
+        await asyncio.wait_for(job, PATIENCE)
     assert {entry["loop"] for entry in logs if entry["event"].startswith("loop.")} == {"housekeeping"}
 
 

@@ -21,6 +21,7 @@ from memory.connection.database import Database
 from memory.records import NewObservation, Sensitivity
 from tests.memory.sealing import sealing
 from tests.memory.stage import ORDERS
+from tests.pace import PATIENCE, quick
 
 WRITER = """
 import asyncio, sys, time
@@ -51,7 +52,7 @@ async def another_process(db: Database) -> AsyncIterator[asyncio.subprocess.Proc
     finally:
         assert process.stdin is not None
         process.stdin.close()
-        await asyncio.wait_for(process.wait(), 20)
+        await asyncio.wait_for(process.wait(), PATIENCE)
 
 
 async def told(process: asyncio.subprocess.Process, value: str) -> float:
@@ -60,7 +61,7 @@ async def told(process: asyncio.subprocess.Process, value: str) -> float:
     assert process.stdout is not None
     process.stdin.write(f"{value}\n".encode())
     await process.stdin.drain()
-    return float(await asyncio.wait_for(process.stdout.readline(), 20))
+    return float(await asyncio.wait_for(process.stdout.readline(), PATIENCE))
 
 
 def around(db: Database, facts: FactCache | None, clearance: Sensitivity = Sensitivity.INTERNAL) -> Surroundings:
@@ -86,10 +87,10 @@ async def test_a_change_by_another_process_is_seen_within_milliseconds(db: Datab
             await owner(here)
             committed = await told(process, f"team-{number}")
             while await owner(here) != f"team-{number}":
-                assert monotonic() < committed + 10
+                assert monotonic() < committed + PATIENCE
                 await asyncio.sleep(0)
             took.append(monotonic() - committed)
-    assert statistics.median(took) < 0.05
+    assert statistics.median(took) < quick(0.05)
     assert facts.hits > 0
     await facts.close()
     await listener.close()

@@ -118,7 +118,7 @@ async def running(
     settings: Mapping[str, Any] | None = None,
 ) -> AsyncIterator[Swarm]:
     """A swarm at work; stopped and drained at the end."""
-    tuned = {"runtime": {"poll_seconds": 60, "drain_seconds": 2}, **(settings or {})}
+    tuned = {"runtime": {"poll_seconds": 600, "drain_seconds": 2}, **(settings or {})}
     swarm = Swarm(
         database=database,
         settings=Settings.model_validate(tuned),

@@ -38,6 +38,7 @@ from memory.connection.database import Database
 from memory.members import presence
 from memory.records import IncidentState, Remediation, RemediationState, Resolution
 from memory.server.embedded import EmbeddedServer
+from tests.pace import PATIENCE
 from tests.places import fresh_place
 from tests.stories.world import BaseWorld, alone
 
@@ -82,7 +83,7 @@ class Play:
         """The blackboard now."""
         return await look(self.database)
 
-    async def until(self, holds: Callable[[Seen], bool], seconds: float = 90) -> Seen:
+    async def until(self, holds: Callable[[Seen], bool], seconds: float = PATIENCE) -> Seen:
         """Wait until something stands on the blackboard; fails with what stands there instead."""
         end = monotonic() + seconds
         while not holds(seen := await self.seen()):
@@ -100,7 +101,7 @@ class Play:
         file = self.config.parent / "swarm.log"
         return file.read_text(encoding="utf-8") if file.exists() else ""
 
-    async def up(self, agents: Sequence[str] = AGENTS, seconds: float = 40) -> None:
+    async def up(self, agents: Sequence[str] = AGENTS, seconds: float = PATIENCE) -> None:
         """Wait until these agents are held by somebody."""
         await self.until(lambda s: set(agents) <= {a.agent for a in s.agents if a.holder is not None}, seconds)
 
@@ -111,9 +112,9 @@ class Play:
             if state(seen) is not IncidentState.VERIFYING:
                 return seen
             await self.cycle()
-            await self.until(lambda s: state(s) is not IncidentState.VERIFYING, 30)
+            await self.until(lambda s: state(s) is not IncidentState.VERIFYING)
 
-    async def look_until(self, kind: str, part: str, *, count: int = 1, seconds: float = 30) -> None:
+    async def look_until(self, kind: str, part: str, *, count: int = 1, seconds: float = PATIENCE) -> None:
         """Wait until observations of a kind about a subject are on record."""
         end = monotonic() + seconds
         while True:

@@ -13,8 +13,8 @@ import pytest
 from config.errors import ConfigError
 from config.settings import Settings, load
 from config.watching import watch
+from tests.pace import PATIENCE
 
-SECONDS = 20  # fails a test that would otherwise wait for ever
 NEVER = 600.0  # the slow look is out of the way: what is noticed was told
 
 
@@ -26,7 +26,7 @@ class Changes:
 
     async def next(self) -> int | str:
         """The next thing yielded."""
-        async with asyncio.timeout(SECONDS):
+        async with asyncio.timeout(PATIENCE):
             found = await anext(self._found)
         return "wrong" if isinstance(found, ConfigError) else found.runtime.workers
 
@@ -108,7 +108,7 @@ async def test_what_means_the_same_yields_nothing(file: Path) -> None:
             following = asyncio.ensure_future(changes.next())
             loads.again.clear()
             await asyncio.to_thread(file.write_text, text)
-            await asyncio.wait_for(loads.again.wait(), SECONDS)
+            await asyncio.wait_for(loads.again.wait(), PATIENCE)
             assert not following.done()
             write(file, 7)
             assert await following == 7

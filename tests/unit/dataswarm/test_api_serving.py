@@ -25,6 +25,7 @@ from memory.bus.listener import Listener
 from memory.connection.database import Database
 from memory.records import Reference
 from tests.memory.stage import ORDERS, opened
+from tests.pace import PATIENCE
 
 
 def _app(db: Database, **http: Any) -> App:
@@ -49,12 +50,12 @@ async def _up(app: App) -> AsyncIterator[httpx.AsyncClient]:
 
 
 async def _ready(client: httpx.AsyncClient) -> dict[str, Any]:
-    found: dict[str, Any] = (await _eventually(client, "/readyz", b'"ready":true')).json()
+    found: dict[str, Any] = (await _until(client, "/readyz", b'"ready":true')).json()
     return found
 
 
-async def _eventually(client: httpx.AsyncClient, path: str, wanted: bytes) -> httpx.Response:
-    async with asyncio.timeout(20):
+async def _until(client: httpx.AsyncClient, path: str, wanted: bytes) -> httpx.Response:
+    async with asyncio.timeout(PATIENCE):
         while wanted not in (answer := await client.get(path)).content:  # noqa: ASYNC110 - as a client, we can only ask
             await asyncio.sleep(0.05)
     return answer
@@ -66,7 +67,7 @@ async def test_up_answers_and_goes_down(db: Database) -> None:
     async with _up(app) as client:
         assert (await client.get("/healthz")).json() == {"source": "demo", "alive": True}
         assert (await _ready(client))["checks"] == {"database": True, "swarm": True, "config": True}
-        page = await _eventually(client, "/metrics", b"dataswarm_ready 1.0")
+        page = await _until(client, "/metrics", b"dataswarm_ready 1.0")
         assert b"dataswarm_listener_connected 1.0" in page.content
         assert "server" not in page.headers
         address = str(client.base_url)
@@ -112,11 +113,11 @@ async def test_the_tail_is_live_and_ends_with_the_process(db: Database) -> None:
     app = _app(db)
     async with _up(app) as client:
         await _ready(client)
-        async with client.stream("GET", "/events", params={"newest": 0}, timeout=20) as stream:
+        async with client.stream("GET", "/events", params={"newest": 0}, timeout=PATIENCE) as stream:
             assert stream.headers["content-type"].startswith("text/event-stream")
             assert stream.headers["X-Dataswarm-Source"] == "demo"
             lines = stream.aiter_lines()
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(PATIENCE):
                 assert await anext(lines) == "retry: 2000"
                 async for line in lines:
                     if line == ": nothing new":
@@ -124,7 +125,7 @@ async def test_the_tail_is_live_and_ends_with_the_process(db: Database) -> None:
             began = asyncio.get_running_loop().time()
             async with db.transaction() as tx:
                 incident = await opened(tx)
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(PATIENCE):
                 async for line in lines:
                     if line.startswith("data: "):
                         break
@@ -150,7 +151,7 @@ async def _frames(tail: Tail, last_seen: str, newest: int, wanted: int) -> tuple
     stream = tail.stream(first, cursor)
     seen: list[int] = []
     last = last_seen
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE):
         async for chunk in stream:
             for line in chunk.decode().splitlines():
                 if line.startswith("data: "):
@@ -210,7 +211,7 @@ async def test_a_stream_outlives_a_memory_that_is_away(db: Database, monkeypatch
         raise TransientError("away")
 
     monkeypatch.setattr(db, "transaction", away)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE):
         async for chunk in stream:
             if b"event: problem" in chunk:
                 break
@@ -270,7 +271,7 @@ async def test_the_switch_is_called_while_ready(answers: str, capsys: pytest.Cap
     async with _switch(answers) as (url, asked):
         runtime = RuntimeSettings(heartbeat_url=SecretStr(url), heartbeat_seconds=0.05)
         beating = asyncio.create_task(heartbeat.beat(lambda: runtime, ready, stop))
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE):
             assert await asked.get() == "GET /secret-path HTTP/1.1"
             await asked.get()
         is_ready = False
@@ -299,7 +300,7 @@ async def test_a_switch_that_is_away_stops_nothing(capsys: pytest.CaptureFixture
         return True
 
     runtime = RuntimeSettings(heartbeat_url=SecretStr(f"http://127.0.0.1:{port}/secret-path"), heartbeat_seconds=0.01)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE):
         await heartbeat.beat(lambda: runtime, ready, stop)
     assert calls == 3
     said = capsys.readouterr()

@@ -22,10 +22,10 @@ from dataswarm import serving
 from dataswarm.app import Addresses, App
 from dataswarm.commands import running as up
 from memory.server import migrate
+from tests.pace import PATIENCE
 from tests.unit.dataswarm.program import Program, program, write_config
 
 __all__ = ["program"]
-PATIENCE = 40.0
 
 
 @contextmanager
@@ -142,10 +142,10 @@ async def test_whoever_insists_does_not_wait(second: signal.Signals, monkeypatch
     up._heed_signals(stop, 60.0)
     try:
         signal.raise_signal(signal.SIGTERM)
-        await asyncio.wait_for(stop.wait(), 5)
+        await asyncio.wait_for(stop.wait(), PATIENCE)
         assert statuses == []
         signal.raise_signal(second)
-        await asyncio.wait_for(gone.wait(), 5)
+        await asyncio.wait_for(gone.wait(), PATIENCE)
     finally:
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().remove_signal_handler(number)

@@ -29,9 +29,9 @@ from memory.members import presence
 from memory.records import NewObservation, Reference, Sensitivity
 from memory.server import partitions
 from tests.memory.conftest import Clock
+from tests.pace import PATIENCE
 
 ORDERS = Asset("warehouse", "shop", "raw.orders")
-PATIENCE = 10
 
 
 class Ear(Agent):

@@ -26,6 +26,7 @@ from memory.members import presence
 from memory.queue import kinds, tasks
 from memory.records import NewTask, Reference, RemediationState, Sensitivity
 from tests.memory.stage import advanced, opened, proposed
+from tests.pace import PATIENCE
 
 ORDERS = Asset.parse("warehouse://shop/raw.orders")
 
@@ -192,7 +193,7 @@ async def test_a_failed_reading_is_counted_and_the_loop_goes_on(db: Database, mo
         return real(*args, **more)
 
     monkeypatch.setattr(db, "transaction", flaky)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE):
         await metrics.run(stop, every=0.01)
     assert value(metrics, "dataswarm_metrics_refresh_failures_total") == 1
     assert value(metrics, "dataswarm_metrics_fresh") == 1

@@ -20,11 +20,11 @@ from memory.bus import Cursor
 from memory.bus.listener import Listener
 from memory.connection.database import Database
 from memory.records import Reference
+from tests.pace import PATIENCE
 from tests.unit.dataswarm.program import Program, program
 
 __all__ = ["program"]
 ORDERS = Asset("warehouse", "shop", "raw.orders")
-PATIENCE = 20
 
 
 async def _publish(db: Database, *ids: int, topic: str = "observation.x", agent: str = "") -> None:

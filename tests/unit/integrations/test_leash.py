@@ -15,6 +15,7 @@ from typing import IO
 import pytest
 
 from integrations.orchestrators import leash
+from tests.pace import PATIENCE
 
 pytestmark = pytest.mark.chaos
 SCRIPT = str(Path(leash.__file__))
@@ -22,8 +23,8 @@ SCRIPT = str(Path(leash.__file__))
 STUBBORN = (
     "import os, signal, subprocess, sys, time; signal.signal(signal.SIGINT, signal.SIG_IGN); "
     "c = subprocess.Popen([sys.executable, '-c', "
-    "'import signal, time; signal.signal(signal.SIGINT, signal.SIG_IGN); time.sleep(60)']); "
-    "print(os.getpid(), c.pid, flush=True); time.sleep(60)"
+    "'import signal, time; signal.signal(signal.SIGINT, signal.SIG_IGN); time.sleep(600)']); "
+    "print(os.getpid(), c.pid, flush=True); time.sleep(600)"
 )
 
 
@@ -55,7 +56,7 @@ def let_go(process: subprocess.Popen[str]) -> None:
     said.flush()
 
 
-def until(holds: Callable[[], bool], seconds: float = 8) -> None:
+def until(holds: Callable[[], bool], seconds: float = PATIENCE) -> None:
     """Wait for something to hold, with a deadline."""
     deadline = time.monotonic() + seconds
     while not holds():
@@ -109,7 +110,7 @@ def test_a_missing_executable_is_said_so(tmp_path: Path) -> None:
 def test_one_at_a_time(tmp_path: Path) -> None:
     """A second leash on the same lock is busy while the first one's command lives, and gets it afterwards."""
     lock = tmp_path / "lock"
-    first = start(lock, sys.executable, "-c", "import time; time.sleep(60)")
+    first = start(lock, sys.executable, "-c", "import time; time.sleep(600)")
     let_go(first)
     assert pipes(first)[2].readline().startswith("started")
     second = start(lock, "true", wait=0.3)
@@ -151,7 +152,7 @@ def test_a_killed_owner_takes_the_command_along(tmp_path: Path) -> None:
         "import subprocess, sys, time; "
         f"p = subprocess.Popen([sys.executable, '-I', '-S', {SCRIPT!r}, {str(tmp_path / 'lock')!r}, '5', '0.2', '--', "
         f"sys.executable, '-c', {STUBBORN!r}], stdin=subprocess.PIPE, start_new_session=True); "
-        "p.stdin.write(b'!'); p.stdin.flush(); time.sleep(60)"
+        "p.stdin.write(b'!'); p.stdin.flush(); time.sleep(600)"
     )
     process = subprocess.Popen(
         [sys.executable, "-c", owner], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from integrations.warehouses.postgres.beside import Beside, in_a_thread, uncollected
+from tests.pace import PATIENCE
 
 
 @pytest.fixture
@@ -80,7 +81,7 @@ async def test_nothing_runs_on_after_a_failure() -> None:
             raise LookupError("of the body")
 
     with pytest.raises(LookupError, match="of the body"):
-        await asyncio.wait_for(fail(), 60)
+        await asyncio.wait_for(fail(), PATIENCE)
     assert ended.is_set()
 
 
