@@ -211,11 +211,16 @@ class Listener:
         await (sender or connection).execute(
             statements.load("session")["notify"], {"channel": self._echo_channel, "payloads": ["echo"]}
         )
-        async for notification in connection.notifies(timeout=ECHO_WAIT_SECONDS):
-            self._dispatch(notification)
-            if notification.channel == self._echo_channel:
-                return
-        raise TimeoutError("the echo did not come back")
+        now = asyncio.get_running_loop().time
+        end, came = now() + ECHO_WAIT_SECONDS, False
+        while not came and now() < end:
+            # All that comes together is taken: what is left behind the echo would be lost.
+            heard = [one async for one in connection.notifies(timeout=max(end - now(), 0.0), stop_after=1)]
+            for notification in heard:
+                self._dispatch(notification)
+            came = any(notification.channel == self._echo_channel for notification in heard)
+        if not came:
+            raise TimeoutError("the echo did not come back")
 
     def _dispatch(self, notification: psycopg.Notify) -> None:
         if notification.channel == self._channel:

@@ -13,6 +13,8 @@ from collections.abc import Awaitable, Callable, Sequence
 
 import psycopg
 
+from config.errors import SwarmError
+
 _log = logging.getLogger(__name__)
 CHANNEL = "dataswarm"
 APART_SECONDS = 0.002
@@ -63,7 +65,7 @@ class Hints:
             self._resting = True
             try:
                 await self._send(payloads)
-            except psycopg.Error as error:
+            except (psycopg.Error, SwarmError) as error:  # also where no connection is free
                 _log.warning("a hint could not be sent; the idle poll covers it", extra={"error": type(error).__name__})
                 break
             await asyncio.sleep(APART_SECONDS)

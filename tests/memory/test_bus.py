@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from datetime import UTC, datetime, timedelta
+from typing import Any, cast
 from uuid import uuid4
 
 import psycopg
@@ -271,6 +272,24 @@ async def test_silence_is_probed(database_url: str) -> None:
         assert listener.gaps == 0
     finally:
         await listener.close()
+
+
+async def test_a_hint_that_comes_with_the_echo_is_heard(database_url: str) -> None:
+    """What arrives in one piece with it is not left behind it."""
+    listener = Listener(database_url)
+    wake = listener.subscribe("event")
+
+    class Chatty:
+        """A session that says more than the echo in one transaction."""
+
+        async def execute(self, statement: str, said: dict[str, Any]) -> None:
+            assert "pg_notify" in statement
+            await there.execute("SELECT pg_notify(%s, 'echo'), pg_notify('dataswarm', 'event')", [said["channel"]])
+
+    async with await listener._connect() as here, await listener._connect() as there:
+        await listener._subscribe(here)
+        await listener._echo(here, cast("psycopg.AsyncConnection[object]", Chatty()))
+        assert await wake.wait(0.01)
 
 
 def _wait_for_echoes(url: str) -> None:
