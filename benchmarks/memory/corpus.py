@@ -7,6 +7,7 @@ vectors gather around the centres of the same topics, as sentences about the sam
 from __future__ import annotations
 
 import itertools
+import math
 import operator
 import random
 from bisect import bisect
@@ -42,7 +43,7 @@ class Question:
 
 
 class Corpus:
-    """Items and questions; the same seed gives the same ones everywhere."""
+    """Items and questions about anything; the same seed gives the same ones everywhere."""
 
     def __init__(self, seed: int = 7) -> None:
         rng = random.Random(seed)
@@ -107,6 +108,55 @@ class Corpus:
     def _vector(self, rng: random.Random, topic: int) -> list[float]:
         steps = [rng.choice(block) for block in self._steps]
         return [round(sum(figures), 4) for figures in zip(self._centres[topic], *steps, strict=True)]
+
+
+class Alike(Corpus):
+    """What agents tell: a few kinds of sentences about the same tables and columns, over and over.
+
+    A sentence's vector is the sum of what it says, as those of sentence models nearly are: what it tells, of which
+    table (its layer and the two words of its name) and of which column, and a little that is its own.
+    """
+
+    def __init__(self, seed: int = 7) -> None:
+        super().__init__(seed)
+        rng = random.Random(seed)
+        self._said = [[self._direction(rng) for _ in range(count)] for count in (8, 6, 20, 20, 12)]
+        self._asked = [self._direction(rng) for _ in range(5)]
+        self._tables = [
+            (layer, first, second) for layer in range(6) for first in range(20) for second in rng.sample(range(20), 4)
+        ]
+
+    def questions(self, count: int) -> list[Question]:
+        """Of a table, in other words than those it is told in."""
+        found = []
+        for number in range(count):
+            rng = random.Random(f"question {number}")
+            parts = [(0.5, rng.choice(self._asked)), (0.4, rng.choice(self._said[0])), *self._table(rng)]
+            found.append(Question(self._text(rng, number % TOPICS, 6, 0.5), self._sum(rng, parts)))
+        return found
+
+    def _vector(self, rng: random.Random, topic: int) -> list[float]:
+        kinds, *_, columns = self._said
+        return self._sum(rng, [(1.0, kinds[topic % len(kinds)]), *self._table(rng), (0.3, rng.choice(columns))])
+
+    def _table(self, rng: random.Random) -> list[tuple[float, list[float]]]:
+        _, layers, firsts, seconds, _ = self._said
+        layer, first, second = rng.choice(self._tables)
+        return [(0.4, layers[layer]), (0.5, firsts[first]), (0.5, seconds[second])]
+
+    def _sum(self, rng: random.Random, parts: list[tuple[float, list[float]]]) -> list[float]:
+        own = (0.2, self._direction(rng))
+        weights, figures = zip(own, *parts, strict=True)
+        return [round(sum(map(operator.mul, weights, at)), 5) for at in zip(*figures, strict=True)]
+
+    @staticmethod
+    def _direction(rng: random.Random) -> list[float]:
+        figures = [rng.gauss(0, 1) for _ in range(DIMENSIONS)]
+        length = math.hypot(*figures)
+        return [figure / length for figure in figures]
+
+
+CORPORA = {"anything": Corpus, "alike": Alike}
 
 
 def _mixed(rng: random.Random, directions: list[list[float]], size: float) -> list[float]:

@@ -191,7 +191,7 @@ async def _kept(db: Database, owner_url: str, size: int) -> list[Row]:
             await fact(tx, HELD, "fact-0")
 
     add("growth_get", "get a fact", await _median(get, 200))
-    ours, cache = Ours(db, owner_url, []), FactCache(db)
+    ours, cache = Ours(db, owner_url, Corpus(), 0), FactCache(db)
 
     async def cached(_: int) -> None:
         await cache.fact(HELD, "fact-0")

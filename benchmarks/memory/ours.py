@@ -10,7 +10,7 @@ from typing import Any
 
 import psycopg
 
-from benchmarks.memory.corpus import DIMENSIONS, Corpus, Question
+from benchmarks.memory.corpus import DIMENSIONS, Corpus
 from config.assets import Asset
 from memory.access import AccessLog
 from memory.beliefs.cache import FactCache
@@ -29,11 +29,11 @@ HELD = Asset.parse("warehouse://shop/raw.held")
 class Ours:
     """The product on a database of its own. `numbers` are the corpus's, which notes carry as references here."""
 
-    def __init__(self, db: Database, owner_url: str, questions: list[Question]) -> None:
+    def __init__(self, db: Database, owner_url: str, corpus: Corpus, questions: int) -> None:
         self.db = db
         self.owner_url = owner_url
-        self.questions = questions
-        self.corpus = Corpus()
+        self.corpus = corpus
+        self.questions = corpus.questions(questions)
         self.loaded = 0
 
     async def load(self, count: int) -> None:

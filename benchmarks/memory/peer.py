@@ -6,7 +6,7 @@
     write count, start      one at a time, durable, with its vector; → seconds in all
     batch count, start      by the hundred; → seconds in all
 
-Started as `python -m benchmarks.memory.peer NAME URL QUESTIONS`.
+Started as `python -m benchmarks.memory.peer NAME URL QUESTIONS CORPUS`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import uuid
 from importlib import import_module
 from typing import Any
 
-from benchmarks.memory.corpus import DIMENSIONS, Corpus, Item
+from benchmarks.memory.corpus import CORPORA, DIMENSIONS, Corpus, Item
 
 TOP = 10
 
@@ -145,9 +145,9 @@ def _value(item: Item) -> dict[str, str]:
 
 def main() -> None:
     """Answer until the input ends."""
-    name, url, questions = sys.argv[1:4]
+    name, url, questions, about = sys.argv[1:5]
     told, sys.stdout = sys.stdout, sys.stderr  # what libraries print does not mix with answers
-    corpus = Corpus()
+    corpus = CORPORA[about]()
     asked = corpus.questions(int(questions))
     peer: LangGraph | Mem0 = LangGraph(url) if name == "langgraph" else Mem0(url)
     loaded = 0

@@ -25,7 +25,7 @@ from benchmarks.coordination.contenders import cache_directory
 from benchmarks.figures import percentile
 from benchmarks.machine import machine, server_settings, versions
 from benchmarks.memory import growth
-from benchmarks.memory.corpus import DIMENSIONS, SHARES, Corpus
+from benchmarks.memory.corpus import CORPORA, DIMENSIONS, SHARES
 from benchmarks.memory.ours import FACTS, MODEL, Ours
 from benchmarks.progress import timed
 from benchmarks.report import PRODUCT, Report, Row, Target
@@ -52,6 +52,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--items", default="10000,100000", metavar="N,…", help="how many items are remembered")
     parser.add_argument(
         "--growth", default="1e4,1e5,1e6", metavar="N,…", help="to how many items the product grows alone; `none`"
+    )
+    parser.add_argument(
+        "--alike", type=int, default=30_000, metavar="N", help="how many items that say nearly the same; 0: none"
     )
     parser.add_argument("--only", metavar="PEER,…", help=f"these peers: {', '.join(PEERS)}; `ours`: none")
     parser.add_argument("--rounds", type=int, default=3, metavar="N", help="how often each is measured")
@@ -85,7 +88,8 @@ def run(options: argparse.Namespace) -> int:
     rounds, questions = (1, 30) if options.quick else (options.rounds, options.questions)
     at = options.at or datetime.now(UTC).isoformat(timespec="seconds")
     console = Console()
-    report = asyncio.run(_run(sizes, growing, wanted, rounds, questions, at, options.directory))
+    alike = 0 if options.quick else options.alike
+    report = asyncio.run(_run(sizes, alike, growing, wanted, rounds, questions, at, options.directory))
     report.show(console if console.is_terminal else Console(width=WIDTH))
     if options.json:
         report.write(options.json)
@@ -137,9 +141,9 @@ class Peer:
 
 
 @asynccontextmanager
-async def _peer(name: str, python: Path, url: str, questions: int) -> AsyncIterator[Peer]:
+async def _peer(name: str, python: Path, url: str, questions: int, about: str) -> AsyncIterator[Peer]:
     process = await asyncio.create_subprocess_exec(
-        str(python), "-m", "benchmarks.memory.peer", name, url, str(questions), cwd=ROOT,
+        str(python), "-m", "benchmarks.memory.peer", name, url, str(questions), about, cwd=ROOT,
         stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL, limit=2**26,
     )  # fmt: skip
     try:
@@ -159,6 +163,7 @@ def _made(place: Path | None) -> Path:
 
 async def _run(
     sizes: Sequence[int],
+    alike: int,
     growing: Sequence[int],
     wanted: Sequence[str],
     rounds: int,
@@ -175,6 +180,9 @@ async def _run(
         for row in found:
             row.metric, row.title = f"{row.metric}_of_{size}", f"{size:,}: {row.title}"
         rows += found
+    if alike:
+        async with _server(place) as server:
+            rows += await _among_alike(server, alike, wanted, python, rounds, questions)
     if growing:
         async with _server(place) as server, _ours(server) as db:
             rows += await growth.measure(db, server.url_for(database="ours"), growing)
@@ -225,21 +233,11 @@ async def _measured(
 ) -> list[Row]:
     found = _rows(wanted)
     async with AsyncExitStack() as stack:
-        db = await stack.enter_async_context(_ours(server))
-        cache = FactCache(db)
+        ours, peers = await _loaded(stack, server, "anything", size, wanted, python, questions)
+        cache = FactCache(ours.db)
         stack.push_async_callback(cache.close)
-        ours = Ours(db, server.url_for(database="ours"), Corpus().questions(questions))
-        with timed(f"dataswarm remembers {size:,} items"):
-            await ours.load(size)
         with timed("the truth, by comparing everything"):
             truth = {agent: await asyncio.to_thread(_truth, ours, agent) for agent in (None, *SHARES)}
-        peers: list[Peer] = []
-        await stack.enter_async_context(_all_of(wanted, server, python, questions, peers))
-        for peer in peers:
-            with timed(f"{peer.name} remembers {size:,} items"):
-                await peer.ask(do="load", count=size)
-        with psycopg.connect(server.url, autocommit=True) as connection:
-            connection.execute("CHECKPOINT")
         for number in range(-1, rounds):  # the first one warms and is not counted
             with timed(f"round {number + 1} of {rounds}" if number >= 0 else "warming up"):
                 await _round(found if number >= 0 else _rows(wanted), ours, cache, peers, truth, size)
@@ -249,21 +247,52 @@ async def _measured(
     return list(found.values())
 
 
-@asynccontextmanager
-async def _all_of(
-    wanted: Sequence[str], server: EmbeddedServer, python: Path, questions: int, into: list[Peer]
-) -> AsyncIterator[None]:
-    if not wanted:
-        yield
-        return
-    name, *rest = wanted
-    server.create_database(name)
-    with psycopg.connect(server.url_for(database=name), autocommit=True) as connection:
-        connection.execute("CREATE EXTENSION IF NOT EXISTS vector")
-    async with _peer(name, python, server.url_for(database=name), questions) as peer:
-        into.append(peer)
-        async with _all_of(rest, server, python, questions, into):
-            yield
+async def _among_alike(
+    server: EmbeddedServer, size: int, wanted: Sequence[str], python: Path, rounds: int, questions: int
+) -> list[Row]:
+    """What of the nearest is found where much is told in nearly the same words, as agents do."""
+    told = f"{size:,} that say nearly the same: "
+
+    def rows() -> dict[str, Row]:
+        return {
+            "alike": Row("alike", f"{told}search, nearest ten, p50", "ms", "lower"),
+            "alike_recall": Row("alike_recall", f"{told}… and how many of the true ten", "", "higher", (Target(0.99),)),
+        }
+
+    found = rows()
+    async with AsyncExitStack() as stack:
+        ours, peers = await _loaded(stack, server, "alike", size, wanted, python, questions)
+        truth = await asyncio.to_thread(_truth, ours, None)
+        for number in range(-1, rounds):
+            await _searched(found if number >= 0 else rows(), "alike", ours, peers, truth, None)
+    return list(found.values())
+
+
+async def _loaded(
+    stack: AsyncExitStack,
+    server: EmbeddedServer,
+    about: str,
+    size: int,
+    wanted: Sequence[str],
+    python: Path,
+    questions: int,
+) -> tuple[Ours, list[Peer]]:
+    """The product and its peers, each remembering the same on the same server."""
+    db = await stack.enter_async_context(_ours(server))
+    ours, peers = Ours(db, server.url_for(database="ours"), CORPORA[about](), questions), []
+    with timed(f"dataswarm remembers {size:,} items"):
+        await ours.load(size)
+    for name in wanted:
+        server.create_database(name)
+        url = server.url_for(database=name)
+        with psycopg.connect(url, autocommit=True) as connection:
+            connection.execute("CREATE EXTENSION IF NOT EXISTS vector")
+        peers.append(await stack.enter_async_context(_peer(name, python, url, questions, about)))
+        with timed(f"{name} remembers {size:,} items"):
+            await peers[-1].ask(do="load", count=size)
+    with psycopg.connect(server.url, autocommit=True) as connection:
+        connection.execute("CHECKPOINT")
+    return ours, peers
 
 
 def _truth(ours: Ours, agent: str | None) -> list[set[int]]:
@@ -322,17 +351,7 @@ async def _round(
 ) -> None:
     for agent, share in ((None, 1.0), *SHARES.items()):
         name = "search" if agent is None else f"filtered_{share:g}"
-        told = await ours.search(agent=agent)
-        answers = {PRODUCT: told}
-        for peer in peers:
-            answer = await peer.ask(do="search", agent=agent)
-            answers[peer.name] = (answer["seconds"], answer["found"])
-        for who, (seconds, found) in answers.items():
-            rows[name].add(who, statistics.median(seconds) * 1000)
-            hits = [
-                len(true & set(numbers)) / max(1, len(true)) for true, numbers in zip(truth[agent], found, strict=True)
-            ]
-            rows[f"{name}_recall"].add(who, statistics.fmean(hits))
+        await _searched(rows, name, ours, peers, truth[agent], agent)
     gets = statistics.median(await ours.get(500)) * 1000
     rows["get"].add(PRODUCT, gets)
     cached = statistics.median(await ours.cached(5 * FACTS, cache)) * 1000
@@ -351,6 +370,25 @@ async def _round(
     seconds, _ = await ours.search(words=True, vectors=False, subject=asset, since=since)
     rows["question"].add(PRODUCT, statistics.median(seconds) * 1000)
     rows["logged"].add(PRODUCT, statistics.median(await ours.logged()) * 1000)
+
+
+async def _searched(
+    rows: Mapping[str, Row],
+    name: str,
+    ours: Ours,
+    peers: Sequence[Peer],
+    truth: Sequence[set[int]],
+    agent: str | None,
+) -> None:
+    """Every question to everybody in turn: how long, and how many of the true ten."""
+    answers = {PRODUCT: await ours.search(agent=agent)}
+    for peer in peers:
+        answer = await peer.ask(do="search", agent=agent)
+        answers[peer.name] = (answer["seconds"], answer["found"])
+    for who, (seconds, found) in answers.items():
+        rows[name].add(who, statistics.median(seconds) * 1000)
+        hits = [len(true & set(numbers)) / max(1, len(true)) for true, numbers in zip(truth, found, strict=True)]
+        rows[f"{name}_recall"].add(who, statistics.fmean(hits))
 
 
 async def _written(rows: Mapping[str, Row], ours: Ours, peers: Sequence[Peer], size: int, number: int) -> None:
