@@ -51,7 +51,9 @@ def of_column(site: Site, pair: Pair) -> Iterator[Change]:
         yield _altered(site, pair, "nullability", _null(before), _null(after))
     if not _is_same_default(before, after, is_retyped=is_retyped):
         yield _altered(site, pair, "default", before.default, after.default)
-    if not texts.is_alike(before.generated, after.generated, site.renamed.words(site.before)):
+    if before.generated != after.generated and not texts.is_alike(
+        before.generated, after.generated, site.renamed.words(site.before)
+    ):
         yield _altered(site, pair, "generated", before.generated, after.generated)
     if before.numbering != after.numbering:
         yield _altered(site, pair, "identity", before.numbering, after.numbering)

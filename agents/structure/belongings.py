@@ -161,10 +161,14 @@ def _is_same_constraint(table: str, one: Constraint, other: Constraint, renamed:
         return False
     if tuple(renamed.column(one.references, c) for c in one.referenced) != other.referenced:
         return False
-    return texts.is_alike(one.definition, other.definition, renamed.words(table, one.references))
+    return one.definition == other.definition or texts.is_alike(
+        one.definition, other.definition, renamed.words(table, one.references)
+    )
 
 
 def _is_same_index(tables: tuple[KnownTable, KnownTable], one: Index, other: Index, renamed: Renamed) -> bool:
+    if one == other:
+        return True
     # Some engines tell an index as the statement that made it, with its own name and the table's of that time.
     words = renamed.words(tables[0].path) | {(one.name, other.name), (tables[0].name, tables[1].name)}
     return (

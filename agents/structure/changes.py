@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from itertools import chain
 
 from memory.records import JSON
 
@@ -53,6 +54,13 @@ class Renamed:
     tables: Mapping[str, str] = field(default_factory=dict)
     columns: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     types: Mapping[str, str] = field(default_factory=dict)
+    _moved: frozenset[tuple[str, str]] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """Put together once what every text may name: tables and types, of which there may be ten thousand."""
+        whole = (*self.tables.items(), *self.types.items())
+        parts = (zip(before.split(".", 1), after.split(".", 1), strict=False) for before, after in whole)
+        object.__setattr__(self, "_moved", _differing((*whole, *chain.from_iterable(parts))))
 
     def column(self, table: str, name: str) -> str:
         """The name of today."""
@@ -61,7 +69,8 @@ class Renamed:
     def words(self, *paths: str) -> frozenset[tuple[str, str]]:
         """All that may stand differently in a text: columns of the tables by these old paths (none: of all)."""
         columns = [self.columns.get(path, {}) for path in paths] if paths else list(self.columns.values())
-        found = {pair for names in columns for pair in names.items()}
-        for before, after in (*self.tables.items(), *self.types.items()):
-            found |= set(zip(before.split(".", 1), after.split(".", 1), strict=False)) | {(before, after)}
-        return frozenset((b, a) for b, a in found if b != a)
+        return self._moved | _differing(pair for names in columns for pair in names.items())
+
+
+def _differing(pairs: Iterable[tuple[str, str]]) -> frozenset[tuple[str, str]]:
+    return frozenset((before, after) for before, after in pairs if before != after)

@@ -22,12 +22,14 @@ def of_features(before: KnownTable, after: KnownTable, common: dict[str, JSON], 
         "partitioning": (
             before.partitioning,
             after.partitioning,
-            texts.is_alike(before.partitioning, after.partitioning, renamed.words(before.path)),
+            before.partitioning == after.partitioning
+            or texts.is_alike(before.partitioning, after.partitioning, renamed.words(before.path)),
         ),
         "definition": (
             before.definition,
             after.definition,
-            texts.is_same_query(before.definition, after.definition, renamed.words()),
+            before.definition == after.definition
+            or texts.is_same_query(before.definition, after.definition, renamed.words()),
         ),
     }
     for what, (old, new, is_same) in features.items():
