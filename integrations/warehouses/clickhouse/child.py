@@ -30,6 +30,8 @@ def main() -> None:
     os.dup2(complaints.fileno(), 2)
     asked: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
     threading.Thread(target=_listen, args=(asked,), daemon=True).start()
+    # chdb loads pyarrow where there is one, a third of its loading, for formats that nobody asks for here.
+    sys.modules["pyarrow"] = None  # type: ignore[assignment]
     session: Any = None
     sessions = 0
     while True:

@@ -115,7 +115,7 @@ class _Talk:
         self._seconds = seconds
 
     async def settle(self, *, read_only: bool, application: str) -> None:
-        """Set what holds for the whole look, read-only last, for it cannot be taken back."""
+        """Set what holds for the whole look; read-only among it, for it cannot be taken back."""
         settings = {
             **SETTINGS,
             "max_execution_time": f"{self._seconds}",
@@ -123,13 +123,12 @@ class _Talk:
             **({} if read_only else CHANGING),
             **({"readonly": "2"} if read_only else {}),
         }
-        for name, value in settings.items():
-            await self._set(name, value)
+        await self._set(settings)
 
     async def rows(self, sql: str, settings: Settings | None = None) -> Answer:
         """What one statement gives."""
-        for name, value in (settings or {}).items():
-            await self._set(name, value)
+        if settings:
+            await self._set(settings)
         answer = await self.ask({"sql": sql, "format": FORMAT})
         return Answer(read(answer["text"], self._source), answer["written"])
 
@@ -152,9 +151,10 @@ class _Talk:
             raise translate(_telling(answer["error"]), self._source)
         return answer
 
-    async def _set(self, name: str, value: str) -> None:
-        given = value if value.replace(".", "", 1).isdigit() else literal(value)
-        await self.ask({"sql": f"set {quoted(name)} = {given}", "format": FORMAT})
+    async def _set(self, settings: Settings) -> None:
+        given = {n: v if v.replace(".", "", 1).isdigit() else literal(v) for n, v in settings.items()}
+        listed = ", ".join(f"{quoted(name)} = {value}" for name, value in given.items())
+        await self.ask({"sql": f"set {listed}", "format": FORMAT})
 
 
 def _telling(text: str) -> str:

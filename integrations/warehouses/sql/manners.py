@@ -86,6 +86,10 @@ class Manner:
         """What tells the engine whose session it is, as arguments of the driver's connect."""
         return {"application_name": application} if self.dialect == "postgresql" else {}
 
+    def connected(self, dialect: Dialect, arguments: Mapping[str, Any]) -> Any | None:
+        """A connection of the driver's, made from the arguments of its connect; None leaves that to SQLAlchemy."""
+        return None
+
     def sever(self, connection: Any) -> None:
         """Wake, from another thread, whoever waits on a driver's connection."""
         with contextlib.suppress(Exception):

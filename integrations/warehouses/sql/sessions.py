@@ -77,8 +77,9 @@ class Sessions:
         with self.session(cut, application=application, pinned=pinned) as connection, self.within(connection):
             yield connection
 
-    def _connect(self, dialect: Any, record: Any, arguments: Any, named: dict[str, Any]) -> None:
+    def _connect(self, dialect: Any, record: Any, arguments: Any, named: dict[str, Any]) -> Any | None:
         named.update(self.manner.named(self._thread.application))
+        return self.manner.connected(dialect, named)
 
     def _quietly(self, connection: Connection, last: Callable[[], None]) -> None:
         """The last thing said to a connection; one that cannot even hear that is dropped, and what was done with it."""
