@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from copy import copy
 from typing import Annotated, Any
 
 import typer
@@ -68,13 +69,25 @@ def _assemble() -> None:
         register(app)
 
 
+def _reaching(word: str) -> typer.Typer:
+    """The program with nothing but the command meant: making all of them takes longer than most take to run."""
+    commands = [command for command in app.registered_commands if command.name == word]
+    groups = [group for group in app.registered_groups if group.name == word]
+    if not commands and not groups:
+        return app
+    narrow = copy(app)
+    narrow.registered_commands, narrow.registered_groups = commands, groups
+    return narrow
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """The console script. Ends the process with the command's exit status."""
     if problem := strangers():
         sys.stderr.write(f"{PROGRAM}: {problem}\n")
         sys.exit(2)
     _assemble()
+    words = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        app(args=None if arguments is None else list(arguments), prog_name=PROGRAM)
+        _reaching(words[0] if words else "")(args=words, prog_name=PROGRAM)
     except KeyboardInterrupt:
         sys.exit(130)

@@ -13,13 +13,13 @@ from typing import Any
 
 import pytest
 import typer
-from typer.testing import CliRunner
 
 from config.errors import UsageError
 from dataswarm import __version__, cli, guard
 from dataswarm.commands.lengths import seconds
 from dataswarm.commands.shared import EXAMPLES
 from tests.unit.dataswarm.program import Program, program
+from tests.unit.dataswarm.runner import Runner
 
 __all__ = ["program"]
 cli._assemble()
@@ -53,7 +53,7 @@ def test_all_that_was_promised_is_there() -> None:
 @pytest.mark.parametrize("words", COMMANDS)
 def test_help_has_examples_and_the_common_options(words: str) -> None:
     """Each command says what it does, shows how, and takes what all take."""
-    result = CliRunner().invoke(cli.app, [*words.split(), "--help"])
+    result = Runner().invoke(cli.app, [*words.split(), "--help"])
     assert result.exit_code == 0
     assert "Examples:" in result.output
     assert f"dataswarm {words}" in result.output
@@ -77,14 +77,34 @@ def test_every_example_parses(example: str, monkeypatch: pytest.MonkeyPatch) -> 
     assert reached == [example]
 
 
+@pytest.mark.parametrize(
+    ("words", "status", "says"),
+    [
+        (("drift", "diff", "--help"), 0, "dataswarm drift diff"),
+        (("status", "--help"), 0, "dataswarm status"),
+        (("stauts",), 2, "status"),
+        (("drift", "dif"), 2, "diff"),
+        ((), 2, "planned-change"),
+        (("--help",), 0, "planned-change"),
+    ],
+)
+def test_the_console_script(words: tuple[str, ...], status: int, says: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Only what is meant is made, and nobody notices: help, suggestions and the list of all are as they were."""
+    with pytest.raises(SystemExit) as ended:
+        cli.main(words)
+    assert ended.value.code == status
+    said = capsys.readouterr()
+    assert says in said.out + said.err
+
+
 def test_version() -> None:
     """`--version` says which."""
-    assert CliRunner().invoke(cli.app, ["--version"]).output.strip() == f"dataswarm {__version__}"
+    assert Runner().invoke(cli.app, ["--version"]).output.strip() == f"dataswarm {__version__}"
 
 
 def test_a_misspelt_command_is_suggested() -> None:
     """And the exit status is that of a usage error."""
-    result = CliRunner().invoke(cli.app, ["stauts"])
+    result = Runner().invoke(cli.app, ["stauts"])
     assert result.exit_code == 2
     assert "status" in result.output
 
