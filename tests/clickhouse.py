@@ -9,7 +9,6 @@ import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 _SCRIPT = """
 import json, os, sys
@@ -17,18 +16,23 @@ from chdb.session import Session
 out = os.fdopen(os.dup(1), "w")
 os.dup2(2, 1)
 for line in sys.stdin:
-    asked, problem = json.loads(line), ""
+    asked, problem, answer = json.loads(line), "", b""
     session = Session(asked["path"])
     try:
         for statement in asked["statements"]:
-            session.query(statement)
+            found = session.query(statement, "TabSeparated")
+            answer = found.bytes() if found.size() else b""
     except Exception as error:
         problem = str(error)
     if not asked["hold"]:
         session.close()
-    print(json.dumps(problem), file=out, flush=True)
+    print(json.dumps([problem, answer.decode("latin-1")]), file=out, flush=True)
 """
-_MOST_RUNS = 20  # chdb loses memory and threads with every session
+_MOST_RUNS = 40  # chdb loses memory and threads with every session
+
+
+class RefusedError(Exception):
+    """What ClickHouse said to a statement."""
 
 
 class Owner:
@@ -45,15 +49,21 @@ class Owner:
         )
         self.end = weakref.finalize(self, _end, self._process)
 
-    def run(self, path: Path, statements: tuple[str, ...], *, hold: bool = False) -> None:
-        """Open, change, and close again, unless it is to stay open."""
+    def run(self, path: Path, statements: tuple[str, ...], *, hold: bool = False) -> bytes:
+        """Open, ask or change, and close again, unless it is to stay open; what the last statement gave.
+
+        Raises:
+            RefusedError: a statement failed; none after it was run.
+        """
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self.runs += 1
         asked = {"path": str(path), "statements": statements, "hold": hold}
         print(json.dumps(asked), file=self._process.stdin, flush=True)
-        problem: Any = json.loads(self._process.stdout.readline() or '"the owner ended"')
-        assert not problem, problem
+        problem, answer = json.loads(self._process.stdout.readline() or '["the owner ended", ""]')
+        if problem:
+            raise RefusedError(problem)
+        return str(answer).encode("latin-1")
 
 
 def _end(process: subprocess.Popen[str]) -> None:
@@ -64,13 +74,13 @@ def _end(process: subprocess.Popen[str]) -> None:
 _owners: list[Owner] = []
 
 
-def run(path: Path, *statements: str) -> None:
-    """Let the owner of the directory change it."""
+def run(path: Path, *statements: str) -> bytes:
+    """Let the owner of the directory change it, or look; what the last statement gave."""
     if not _owners or _owners[-1].runs >= _MOST_RUNS:
         for worn in _owners:
             worn.end()
         _owners[:] = [Owner()]
-    _owners[-1].run(path, statements)
+    return _owners[-1].run(path, statements)
 
 
 @contextmanager

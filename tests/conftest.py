@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
+import tempfile
 from collections.abc import AsyncIterator, Iterator
 from uuid import uuid4
 
@@ -16,17 +17,22 @@ from psycopg import sql
 from memory.connection.database import Database
 from memory.server import migrate
 from memory.server.embedded import EmbeddedServer
+from tests.databases import cloned
 from tests.mariadb import mariadb
 from tests.memory.stage import declared
-from tests.places import fresh_place
+from tests.places import fresh_place, roomy_place
 from tests.stories.stage import copied, stage, trained_world
 from tests.stories.world import base_world, scheduler, team, world
+from tests.unit.dataswarm.drift_ground import manifest
 
 # Named here and nowhere else: a session's fixture that two folders import is made twice.
-__all__ = ["base_world", "copied", "mariadb", "scheduler", "stage", "team", "trained_world", "world"]
+__all__ = ["base_world", "copied", "manifest", "mariadb", "scheduler", "stage", "team", "trained_world", "world"]
 
 # Stories start many processes: let them keep what they compile, or each pays for it again.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+# What tests write, and the programs they start, need not outlive the run: a disk would only hold them up.
+os.environ["TMPDIR"] = tempfile.tempdir = roomy_place()
+os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", tempfile.tempdir)
 
 TEMPLATE = "swarm_template"
 _TOLD_ELSEWHERE = pytest.StashKey[int]()
@@ -99,16 +105,8 @@ def template(server: EmbeddedServer) -> str:
 @pytest.fixture
 def database_name(server: EmbeddedServer, template: str) -> Iterator[str]:
     """A migrated database of this test's own; gone afterwards."""
-    name = f"t_{uuid4().hex[:12]}"
-    with psycopg.connect(server.url, autocommit=True) as connection:
-        connection.execute(
-            sql.SQL("CREATE DATABASE {} TEMPLATE {} STRATEGY FILE_COPY").format(
-                sql.Identifier(name), sql.Identifier(template)
-            )
-        )
-    yield name
-    with psycopg.connect(server.url, autocommit=True) as connection:
-        connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+    with cloned(server, template) as name:
+        yield name
 
 
 @pytest.fixture

@@ -58,6 +58,8 @@ alter default privileges for role swarm_actor in schema dataswarm_scratch
 
 def create_roles(connection: Connection[Any], passwords: dict[str, str]) -> None:
     """Make every role with its password and memberships. The connection is the server owner's."""
+    # Nobody guesses a password that chance made: hashed slowly, it would only cost each of dbt's many connections.
+    connection.execute("set scram_iterations = 1")
     for role in ROLES:
         connection.execute(
             sql.SQL("create role {} login password {}").format(sql.Identifier(role), sql.Literal(passwords[role]))

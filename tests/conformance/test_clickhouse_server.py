@@ -5,9 +5,6 @@ It is no server: users, passwords and grants are not tried here.
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -21,25 +18,11 @@ import pytest
 from config.errors import PermanentError, SetupError, SwarmError, TransientError
 from integrations.base import Statement
 from integrations.warehouses.clickhouse import ClickhouseOptions, ClickhouseWarehouse
+from tests.clickhouse import RefusedError, run
 
 pytest.importorskip("chdb", reason="chdb is an extra and is not installed")
 pytest.importorskip("clickhouse_connect", reason="clickhouse-connect is an extra and is not installed")
 
-# One statement in a process of its own, with its settings; read-only is set last, as a server would hold it.
-_ENGINE = """
-import json, sys
-from chdb.session import Session
-path, settings, sql = json.loads(sys.stdin.read())
-session = Session(path)
-try:
-    for name, value in sorted(settings.items(), key=lambda pair: pair[0] == "readonly"):
-        session.query(f"set {name} = '{value}'")
-    found = session.query(sql, "TabSeparated")
-    sys.stdout.buffer.write(b"\\0" + found.bytes() if found.size() else b"\\0")
-except Exception as error:
-    sys.stdout.buffer.write(str(error).encode())
-session.close()
-"""
 _NO_SETTINGS = {"query", "database", "default_format", "client_protocol_version", "query_id", "session_id"}
 _NO_SETTINGS |= {"wait_end_of_query", "send_progress_in_http_headers", "http_headers_progress_interval_ms"}
 
@@ -58,15 +41,14 @@ class Door:
         """Whether it went well, and what came of it."""
         if self.is_broken:
             return False, b"out of order, hunter2"
+        # One statement is one session, with its settings; read-only is set last, as a server would hold it.
+        ordered = sorted(settings.items(), key=lambda pair: pair[0] == "readonly")
         with self.lock:
             self.settings.append((sql, settings))
-            done = subprocess.run(
-                [sys.executable, "-c", _ENGINE],
-                input=json.dumps([str(self.path), settings, sql]).encode(),
-                capture_output=True,
-                check=False,
-            )
-        return done.stdout[:1] == b"\0", done.stdout.removeprefix(b"\0")
+            try:
+                return True, run(self.path, *(f"set {name} = '{value}'" for name, value in ordered), sql)
+            except RefusedError as refused:
+                return False, str(refused).encode()
 
 
 @pytest.fixture

@@ -18,6 +18,7 @@ from config.errors import ConflictError, PermanentError, SetupError, SourceError
 from integrations.base import Column, Constraint, Enumeration, Fingerprinted, Index, NumberSequence, Statement, Table
 from integrations.conformance import WarehouseConformance
 from integrations.warehouses.duckdb import DuckdbOptions, DuckdbWarehouse
+from tests.duck import run
 
 ROOT = Path(__file__).parents[2]
 ODD = '"; drop table x'
@@ -26,13 +27,6 @@ create schema raw;
 create table raw.sales (id integer primary key, amount decimal(10, 2) not null default 0, note varchar);
 insert into raw.sales select i, i, case when i % 5 = 0 then 'n' || i end from range(1, 21) t(i);
 """
-
-
-def run(path: Path, *statements: str) -> None:
-    """Let the owner of the file change it."""
-    with duckdb.connect(str(path)) as connection:
-        for statement in statements:
-            connection.execute(statement)
 
 
 def warehouse(path: Path, **options: object) -> DuckdbWarehouse:
@@ -339,6 +333,18 @@ async def test_nothing_is_held_between_looks(bakery: Path) -> None:
         pass
     await looking.catalog()
     assert {p.name for p in bakery.parent.iterdir()} <= {"bakery.duckdb", "bakery.duckdb.wal"}
+
+
+@pytest.mark.parametrize("name", ["memory", "system", "temp", "main", "a.b", 'it\'s "odd"'])
+async def test_a_file_may_be_called_anything(tmp_path: Path, name: str) -> None:
+    """A name that DuckDB uses for something of its own, or that needs quotes, is one like another, look after look."""
+    with duckdb.connect(str(tmp_path / f"{name}.duckdb")) as connection:
+        connection.execute(_BAKERY)
+    looking = warehouse(tmp_path / f"{name}.duckdb", actor=True)
+    for number in range(2):
+        assert [t.path for t in (await looking.catalog()).tables] == ["raw.sales"]
+        await looking.execute([Statement("insert into raw.sales (id) values (%s)", (100 + number,), rows=1)], agent="x")
+        assert (await looking.profile("raw.sales")).rows == 21 + number
 
 
 async def test_an_owner_in_this_process_is_tried_again(bakery: Path) -> None:

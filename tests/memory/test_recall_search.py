@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import AsyncIterator, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -16,6 +17,8 @@ from memory.connection.database import Database
 from memory.finding import embeddings, filling, recall
 from memory.finding.recall import Answer
 from memory.records import NewObservation, Sensitivity
+from memory.server.embedded import EmbeddedServer
+from tests.databases import cloned
 from tests.memory.sealing import sealing
 from tests.memory.stage import ORDERS
 
@@ -40,8 +43,17 @@ NEAR = """
 """
 
 
-async def filled(db: Database, owner_url: str) -> None:
-    """A model, a branch, and more documents than are compared one by one."""
+@pytest.fixture(scope="module")
+def filled(server: EmbeddedServer, template: str) -> Iterator[str]:
+    """A database with a model, a branch, and more documents than are compared one by one."""
+    with cloned(server, template) as name:
+        asyncio.run(fill(server.url_for(database=name, user="dataswarm_worker"), server.url_for(database=name)))
+        yield name
+
+
+async def fill(worker_url: str, owner_url: str) -> None:
+    """Write all of it."""
+    db = await Database.open(worker_url, application_name="dataswarm/test", pool_size=1)
     async with db.transaction() as tx:
         await embeddings.add_model(tx, "toy", 6)
         await branches.fork(tx, "trial", by="ann")
@@ -49,6 +61,29 @@ async def filled(db: Database, owner_url: str) -> None:
         connection.execute(MANY)
         connection.execute(NEAR)
     await recall.fold(db)
+    await db.close()
+
+
+@pytest.fixture
+def full_name(server: EmbeddedServer, filled: str) -> Iterator[str]:
+    """A copy of it, this test's own."""
+    with cloned(server, filled) as name:
+        yield name
+
+
+@pytest.fixture
+def full_url(server: EmbeddedServer, full_name: str) -> str:
+    """The superuser's address of the copy."""
+    return server.url_for(database=full_name)
+
+
+@pytest.fixture
+async def full(server: EmbeddedServer, full_name: str) -> AsyncIterator[Database]:
+    """The copy, open as the worker."""
+    url = server.url_for(database=full_name, user="dataswarm_worker")
+    database = await Database.open(url, application_name="dataswarm/test")
+    yield database
+    await database.close()
 
 
 def nearest(owner_url: str, condition: str, asked: Sequence[float] = ASKED) -> set[int]:
@@ -88,21 +123,19 @@ HELD: Sequence[tuple[Sensitivity, recall.Filters, str]] = (
 )
 
 
-async def test_every_filter_holds_on_the_graph(db: Database, owner_url: str) -> None:
+async def test_every_filter_holds_on_the_graph(full: Database, full_url: str) -> None:
     """Clearance, branch, reader and each filter: nearly the true ten, and nothing that the filter hides."""
-    await filled(db, owner_url)
     for clearance, filters, condition in HELD:
-        answer = await recall.search(db, "", clearance=clearance, vector=ASKED, model="toy", **filters)
+        answer = await recall.search(full, "", clearance=clearance, vector=ASKED, model="toy", **filters)
         assert answer.way == "approximate", filters
-        assert len(found(answer) & nearest(owner_url, condition)) >= 9, filters
-        with psycopg.connect(owner_url) as connection:
+        assert len(found(answer) & nearest(full_url, condition)) >= 9, filters
+        with psycopg.connect(full_url) as connection:
             rows = connection.execute(f"SELECT d.ref FROM dataswarm.documents d WHERE {condition}".encode()).fetchall()
         assert found(answer) <= {row[0] for row in rows}, filters
 
 
-async def test_one_round_trip_finds_what_a_transaction_does(db: Database, owner_url: str) -> None:
+async def test_one_round_trip_finds_what_a_transaction_does(full: Database) -> None:
     """By words, by vectors, by both and by filters alone."""
-    await filled(db, owner_url)
     questions: Sequence[tuple[str, dict[str, Any]]] = (
         ("number n77", {}),
         ("", {"vector": ASKED, "model": "toy"}),
@@ -110,47 +143,45 @@ async def test_one_round_trip_finds_what_a_transaction_does(db: Database, owner_
         ("", {"agents": ["agent-3"], "kinds": ["kind.*"], "limit": 20}),
     )
     for query, question in questions:
-        alone = await recall.search(db, query, **question)
-        async with db.transaction() as tx:
+        alone = await recall.search(full, query, **question)
+        async with full.transaction() as tx:
             assert await recall.ask(tx, query, **question) == alone
         assert alone.found
-    filler = await filling.answer(db, [], "number n77")
-    assert filler == await recall.search(db, "number n77")
+    filler = await filling.answer(full, [], "number n77")
+    assert filler == await recall.search(full, "number n77")
 
 
-async def test_a_remembered_plan_is_a_hint(db: Database, owner_url: str) -> None:
+async def test_a_remembered_plan_is_a_hint(full: Database) -> None:
     """It is used again; one that is wrong or of another time changes no answer."""
-    await filled(db, owner_url)
     question: recall.Question = {"vector": ASKED, "model": "toy", "agents": ["agent-3"]}
-    first = await recall.search(db, "", **question)
-    plans: dict[Any, tuple[int, datetime]] = db.remembered["recall plans"]
+    first = await recall.search(full, "", **question)
+    plans: dict[Any, tuple[int, datetime]] = full.remembered["recall plans"]
     (filters,) = plans
     ((plan, at),) = plans.values()
     assert (plan, first.way) == (1, "exact")
-    assert await recall.search(db, "", **question) == first
+    assert await recall.search(full, "", **question) == first
     assert plans == {filters: (plan, at)}
     for wrong in (0, -1, 7, -7):
         plans[filters] = (wrong, at)
-        assert found(await recall.search(db, "", **question)) == found(first)
+        assert found(await recall.search(full, "", **question)) == found(first)
     plans[filters] = (0, datetime(2026, 1, 1, tzinfo=UTC))
-    assert (await recall.search(db, "", **question)).way == "exact"
+    assert (await recall.search(full, "", **question)).way == "exact"
     assert plans[filters][0] == 1
 
 
-async def test_what_nothing_narrows_is_found_without_a_plan(db: Database, owner_url: str) -> None:
+async def test_what_nothing_narrows_is_found_without_a_plan(full: Database, full_url: str) -> None:
     """From the second time on: the same answer, with what its neighbours added; a lower clearance sees less."""
-    await filled(db, owner_url)
-    with psycopg.connect(owner_url, autocommit=True) as connection:  # nearest of all: a story told in three parts
+    with psycopg.connect(full_url, autocommit=True) as connection:  # nearest of all: a story told in three parts
         connection.execute(
             "UPDATE dataswarm.embeddings SET embedding = %s::halfvec WHERE document_id IN (201, 251, 301, 351)",
             [str(ASKED)],
         )
     question: recall.Question = {"vector": ASKED, "model": "toy"}
-    first = await recall.search(db, "", **question)
+    first = await recall.search(full, "", **question)
     assert any(item.neighbours for item in first.found)
-    assert db.remembered["recall graphs"] == {"toy"}
-    assert await recall.search(db, "", **question) == first
-    public = await recall.search(db, "", clearance=Sensitivity.PUBLIC, **question)
+    assert full.remembered["recall graphs"] == {"toy"}
+    assert await recall.search(full, "", **question) == first
+    public = await recall.search(full, "", clearance=Sensitivity.PUBLIC, **question)
     assert {item.sensitivity for item in first.found} == {Sensitivity.PUBLIC, Sensitivity.INTERNAL}
     assert {item.sensitivity for item in public.found} == {Sensitivity.PUBLIC}
 
@@ -221,10 +252,10 @@ async def test_one_round_trip_obeys_clearance(db: Database) -> None:
         assert by_words.unsearched == (clearance is Sensitivity.CONFIDENTIAL)
 
 
-async def test_the_graph_is_searched_through_recall_alone(db: Database, database_url: str, owner_url: str) -> None:
+async def test_the_graph_is_searched_through_recall_alone(server: EmbeddedServer, full_name: str) -> None:
     """What takes the clearance as it is told may be called by no role of the swarm, also after a model came."""
-    await filled(db, owner_url)
-    with psycopg.connect(database_url, autocommit=True) as connection:
+    url = server.url_for(database=full_name, user="dataswarm_worker")
+    with psycopg.connect(url, autocommit=True) as connection:
         for role in ("public", "internal", "confidential"):
             with connection.transaction(force_rollback=True):
                 connection.execute(f"SET LOCAL ROLE dataswarm_{role}".encode())
@@ -235,35 +266,33 @@ async def test_the_graph_is_searched_through_recall_alone(db: Database, database
                     )
 
 
-async def test_a_model_that_takes_over_is_searched(db: Database, owner_url: str) -> None:
+async def test_a_model_that_takes_over_is_searched(full: Database, full_url: str) -> None:
     """Its graph is known to a session that knew the older one's; the older one is then an unknown model."""
-    await filled(db, owner_url)
-    assert found(await recall.search(db, "", vector=ASKED, model="toy"))
-    async with db.transaction() as tx:
+    assert found(await recall.search(full, "", vector=ASKED, model="toy"))
+    async with full.transaction() as tx:
         await embeddings.add_model(tx, "it's new", 6)
-    with psycopg.connect(owner_url, autocommit=True) as connection:
+    with psycopg.connect(full_url, autocommit=True) as connection:
         connection.execute(NEAR.replace("'toy'", "'it''s new'").encode())
         connection.execute("TRUNCATE dataswarm.embedding_queue")
-    expected = nearest(owner_url, "d.branch = 'main' AND e.model = 'toy'")
-    async with db.transaction() as tx:
+    expected = nearest(full_url, "d.branch = 'main' AND e.model = 'toy'")
+    async with full.transaction() as tx:
         assert await embeddings.settle(tx, "it's new", 0.5)
-    answer = await recall.search(db, "", vector=ASKED, model="it's new")
+    answer = await recall.search(full, "", vector=ASKED, model="it's new")
     assert answer.way == "approximate"
     assert len(found(answer) & expected) >= 9
-    assert (await recall.search(db, "", vector=ASKED, model="toy")).found == ()
+    assert (await recall.search(full, "", vector=ASKED, model="toy")).found == ()
 
 
-async def test_a_fact_that_a_branch_replaced_is_hidden_on_the_graph(db: Database, owner_url: str) -> None:
+async def test_a_fact_that_a_branch_replaced_is_hidden_on_the_graph(full: Database, full_url: str) -> None:
     """On the branch the older one is not found by its vector, however near it is; on main it is."""
-    await filled(db, owner_url)
     for branch, text in (("main", "in cents"), ("trial", "in euros")):
-        async with db.transaction() as tx:
+        async with full.transaction() as tx:
             await knowledge.assert_fact(tx, "ann", ORDERS, "unit", text, expected=None, branch=branch)
-    with psycopg.connect(owner_url, autocommit=True) as connection:
+    with psycopg.connect(full_url, autocommit=True) as connection:
         connection.execute(NEAR.encode())
         connection.execute("UPDATE dataswarm.embeddings SET embedding = %s::halfvec WHERE noun = 'fact'", [str(ASKED)])
     for branch, said in (("main", "in cents"), ("trial", "in euros")):
-        answer = await recall.search(db, "", vector=ASKED, model="toy", branch=branch)
+        answer = await recall.search(full, "", vector=ASKED, model="toy", branch=branch)
         facts = [item.text for item in answer.found if item.reference.noun == "fact"]
         assert answer.way == "approximate"
         assert len(facts) == 1
@@ -276,7 +305,7 @@ async def test_a_model_may_be_called_anything(db: Database, owner_url: str) -> N
     async with db.transaction() as tx:
         await embeddings.add_model(tx, odd, 6)
     with psycopg.connect(owner_url, autocommit=True) as connection:
-        connection.execute(MANY)
+        connection.execute(MANY.replace("6000", "4000"))
         connection.execute(NEAR.replace("'toy'", "%s").replace(" % ", " %% ").encode(), [odd])
     await recall.fold(db)
     answer = await recall.search(db, "", vector=ASKED, model=odd)

@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Iterator
 from typing import Any
 
 import psycopg
@@ -13,6 +15,8 @@ import pytest
 from memory.connection.database import Database
 from memory.finding import embeddings, recall
 from memory.finding.embeddings import vector_text
+from memory.server.embedded import EmbeddedServer
+from tests.databases import cloned
 from tests.plans.test_recall_plan import COUNT, FILL, blocks
 
 MODEL, DIMENSIONS = "toy", 8
@@ -29,27 +33,43 @@ FILED = """
 """
 
 
-@pytest.fixture
-async def half_filled(db: Database, owner_url: str) -> Database:
-    """Every second document has its vector, the others wait; twenty of them failed once."""
+@pytest.fixture(scope="module")
+def half_filled(server: EmbeddedServer, template: str) -> Iterator[str]:
+    """A database where every second document has its vector and the others wait; twenty of them failed once."""
+    with cloned(server, template) as name:
+        asyncio.run(fill(server.url_for(database=name, user="dataswarm_worker"), server.url_for(database=name)))
+        yield name
+
+
+async def fill(worker_url: str, owner_url: str) -> None:
+    """Write all of it."""
+    db = await Database.open(worker_url, application_name="dataswarm/test", pool_size=1)
     with psycopg.connect(owner_url, autocommit=True) as owner:
         owner.execute(FILL.encode(), {"count": COUNT})
-    async with db.transaction() as tx:
-        await embeddings.add_model(tx, MODEL, DIMENSIONS)
-    with psycopg.connect(owner_url, autocommit=True) as owner:
+        async with db.transaction() as tx:
+            await embeddings.add_model(tx, MODEL, DIMENSIONS)
         owner.execute(EMBED.encode(), {"model": MODEL})
         owner.execute("DELETE FROM dataswarm.embedding_queue WHERE document_id % 2 = 0")
         owner.execute("UPDATE dataswarm.embedding_queue SET error = 'away' WHERE document_id < 40")
         owner.execute("VACUUM ANALYZE dataswarm.documents, dataswarm.embeddings, dataswarm.embedding_queue")
     await recall.fold(db)
-    return db
+    await db.close()
+
+
+@pytest.fixture
+def half_filled_url(server: EmbeddedServer, half_filled: str) -> Iterator[str]:
+    """The worker's address of a copy of it, this test's own."""
+    with cloned(server, half_filled) as name:
+        yield server.url_for(database=name, user="dataswarm_worker")
 
 
 @pytest.mark.timeout(1800)
-async def test_the_queue_of_vectors_is_cheap(half_filled: Database, database_url: str) -> None:
+async def test_the_queue_of_vectors_is_cheap(half_filled_url: str) -> None:
     """A batch is claimed, stored and failed for what its rows need; models and their share come from a few blocks."""
-    async with half_filled.transaction() as tx:
+    db = await Database.open(half_filled_url, application_name="dataswarm/test", pool_size=1)
+    async with db.transaction() as tx:
         claimed = await embeddings.claim(tx, MODEL, limit=10)
+    await db.close()
     ids = {"model": MODEL, "ids": [waiting.document_id for waiting in claimed]}
     vectors = [vector_text([1.0 + n for n in range(DIMENSIONS)])] * len(claimed)
     cost: dict[str, dict[str, Any]] = {
@@ -62,24 +82,24 @@ async def test_the_queue_of_vectors_is_cheap(half_filled: Database, database_url
     }
     most = {"claim_embeddings": 300, "store_embeddings": 2500, "fail_embeddings": 300}
     for name, parameters in cost.items():
-        assert blocks(database_url, name, **parameters) < most.get(name, 60), name
+        assert blocks(half_filled_url, name, **parameters) < most.get(name, 60), name
     # What a metric asks is counted up to a bound, so its cost has one.
     bound = embeddings.COUNTED_UP_TO
-    assert blocks(database_url, "embedding_coverage", most=bound) < 200 + min(COUNT, 2 * bound) // 20
+    assert blocks(half_filled_url, "embedding_coverage", most=bound) < 200 + min(COUNT, 2 * bound) // 20
 
 
 @pytest.mark.timeout(1800)
-async def test_neighbours_are_cheap(half_filled: Database, database_url: str) -> None:
+def test_neighbours_are_cheap(half_filled_url: str) -> None:
     """Few rows are compared one by one, all of them by the graph: neither reads memory as a whole."""
     asked = {"vector": vector_text([1.0 + n for n in range(DIMENSIONS)]), "model": MODEL}
     asset = {"whole": "warehouse://shop/raw.t7"}
     each = max(COUNT // 1000, 50)
     for query in ("", "schema drift"):
-        assert blocks(database_url, "recall", query=query, **asked, **asset) < 500 + 12 * each, query
-    assert blocks(database_url, "recall", **asked) < 2500
-    assert blocks(database_url, "recall", query=f"n{COUNT - 1}", limit=1, **asked) < 4500 + 10 * COUNT // 2000
+        assert blocks(half_filled_url, "recall", query=query, **asked, **asset) < 500 + 12 * each, query
+    assert blocks(half_filled_url, "recall", **asked) < 2500
+    assert blocks(half_filled_url, "recall", query=f"n{COUNT - 1}", limit=1, **asked) < 4500 + 10 * COUNT // 2000
     kinds = {"kinds": "^(?:kind\\.7)$", "kind_list": ["kind.7"]}
-    assert blocks(database_url, "recall", **asked, **kinds) < 700 + 4 * COUNT // 300
+    assert blocks(half_filled_url, "recall", **asked, **kinds) < 700 + 4 * COUNT // 300
 
 
 async def test_a_file_is_known_by_its_name(database_url: str, owner_url: str) -> None:

@@ -9,7 +9,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-import duckdb
 import psycopg
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -25,6 +24,7 @@ from integrations.base import Warehouse
 from integrations.warehouses.duckdb import DuckdbOptions, DuckdbWarehouse
 from integrations.warehouses.postgres import PostgresOptions, PostgresWarehouse
 from memory.server.embedded import EmbeddedServer
+from tests.duck import run
 from tests.properties.ground import TIMES
 
 TYPES: Final = ("integer", "text", "numeric(10,2)", "date")
@@ -255,13 +255,11 @@ def duck(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     path: Path = tmp_path_factory.mktemp("duck") / "shop.duckdb"
     warehouse = DuckdbWarehouse("shop", DuckdbOptions(path=path))
 
-    def run(statements: Sequence[str]) -> None:
-        with duckdb.connect(str(path)) as connection:
-            for statement in statements:
-                connection.execute(statement)
+    def change(statements: Sequence[str]) -> None:
+        run(path, *statements)
 
     with _runner() as look:
-        yield Place(lambda: path.unlink(missing_ok=True), run, lambda: look(warehouse), has_identities=False)
+        yield Place(lambda: path.unlink(missing_ok=True), change, lambda: look(warehouse), has_identities=False)
 
 
 def _examples(number: int) -> settings:

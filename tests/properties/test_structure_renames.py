@@ -6,10 +6,10 @@ import asyncio
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Final
 
-import duckdb
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -18,6 +18,7 @@ from agents.structure.changes import Change
 from agents.structure.difference import difference
 from agents.structure.known import Content, KnownTable, Sketched, Structure, structure_of
 from integrations.warehouses.duckdb import DuckdbOptions, DuckdbWarehouse
+from tests.duck import run
 from tests.properties.ground import TIMES
 
 AT: Final = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
@@ -102,7 +103,7 @@ class Place:
     """A DuckDB file to change, and to look at with what its columns hold."""
 
     reset: Callable[[], None]
-    run: Callable[[Sequence[str]], None]
+    run: Callable[..., None]
     look: Callable[[], Structure]
 
 
@@ -111,11 +112,6 @@ def duck(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     """A file of its own."""
     path: Path = tmp_path_factory.mktemp("duck") / "shop.duckdb"
     warehouse = DuckdbWarehouse("shop", DuckdbOptions(path=path))
-
-    def run(statements: Sequence[str]) -> None:
-        with duckdb.connect(str(path)) as connection:
-            for statement in statements:
-                connection.execute(statement)
 
     async def sketched(table: KnownTable) -> KnownTable:
         profile = await warehouse.profile(table.path, sketch=SKETCH)
@@ -130,7 +126,7 @@ def duck(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
         return replace(structure, tables={path: await sketched(table) for path, table in structure.tables.items()})
 
     with asyncio.Runner() as runner:
-        yield Place(lambda: path.unlink(missing_ok=True), run, lambda: runner.run(seen()))
+        yield Place(lambda: path.unlink(missing_ok=True), partial(run, path), lambda: runner.run(seen()))
 
 
 def _covered(changes: Sequence[Change], before: str, after: str) -> bool:
@@ -153,9 +149,9 @@ def _covered(changes: Sequence[Change], before: str, after: str) -> bool:
 def test_no_rename_is_told_wrongly_and_none_is_lost(duck: Place, plan: Plan) -> None:
     """Every rename is told with a confidence, or lies within an ambiguity; nothing that came is what went."""
     duck.reset()
-    duck.run([_made("orders", plan.before)])
+    duck.run(_made("orders", plan.before))
     before = duck.look()
-    duck.run(_steps(plan))
+    duck.run(*_steps(plan))
     after = duck.look()
     changes = difference(before, after)
     told = {c.payload["before"]: c.payload["after"] for c in changes if c.kind == "column_renamed"}

@@ -25,9 +25,9 @@ from memory.records import Severity
 from tests.pace import until
 from tests.runtime.test_drift import Quick, head, run, told
 from tests.runtime.toys import running
-from tests.unit.dataswarm.drift_ground import manifest, shop_url
+from tests.unit.dataswarm.drift_ground import shop_url
 
-__all__ = ["manifest", "shop_url"]
+__all__ = ["shop_url"]
 AMOUNT = ("raw.sales", "amount")
 VIEW = "create view raw.receipts as select id, amount as paid from raw.sales"
 REACHED = {

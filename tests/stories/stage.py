@@ -214,7 +214,7 @@ async def _train(world: World, team: Team) -> None:
     async with swarm(load(config), config) as app:
         report = await asyncio.to_thread(team.cycle)
         assert report.is_green, report.failed
-        await learned(app.database, world, seconds=60)
+        await learned(app.database, world, PATIENCE)
 
 
 @asynccontextmanager

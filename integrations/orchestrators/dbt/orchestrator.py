@@ -9,6 +9,7 @@ import re
 import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -33,6 +34,7 @@ from integrations.orchestrators.dbt.target import (
 _SHAPE_ERRORS = (KeyError, TypeError, AttributeError, ValueError)
 _POLL_SECONDS = 0.5
 _KEPT_TARGETS = 20
+_PARSED = "partial_parse.msgpack"
 _VERSION_SECONDS = 60.0
 
 
@@ -228,7 +230,10 @@ class DbtOrchestrator:
 
         async def prepare() -> None:
             await self._wait_for_team()
+            is_new = not own.exists()
             await asyncio.to_thread(self._lay_out, own, checkout)
+            if is_new:
+                await asyncio.to_thread(self._hand_down, own, scratch=scratch)
             if scratch:
                 state = await self._target.fetch(MANIFEST)
                 await asyncio.to_thread((own / "state" / MANIFEST).write_bytes, state or b"")
@@ -247,6 +252,8 @@ class DbtOrchestrator:
         mine = Target(self.name, str(own / "target"))
         results = await mine.read(RUN_RESULTS)
         if results is None:
+            # Should it be for what was handed down, the next attempt is free of it.
+            (own / "target" / _PARSED).unlink(missing_ok=True)
             secrets = [v.get_secret_value() for v in self.options.env.values()]
             raise invocation.failure(code, output, self.name, secrets=secrets)
         run = self._run_of(results)
@@ -306,6 +313,21 @@ class DbtOrchestrator:
             with tempfile.TemporaryDirectory(dir=own) as room:
                 copied = shutil.copytree(packages, Path(room) / "dbt_packages", symlinks=True)
                 shutil.move(copied, checkout / "dbt_packages")
+
+    def _hand_down(self, own: Path, *, scratch: bool) -> None:
+        """Begin a new directory with what dbt has parsed already: then it parses only what changed since.
+
+        From the last build of the swarm of this kind, or else the team's; whether it fits, dbt sees for itself.
+        """
+        kind = _slug("", scratch=scratch)
+        found = [*self._work.glob(f"{kind}/target/{_PARSED}"), *self._work.glob(f"{kind}-*/target/{_PARSED}")]
+        found.sort(key=lambda file: file.stat().st_mtime, reverse=True)
+        if not scratch and "://" not in self.options.artefacts():
+            found.append(Path(self.options.artefacts()) / _PARSED)
+        # It only saves time: where it cannot be had, or is half-written, dbt parses everything.
+        with suppress(OSError):
+            if found:
+                shutil.copyfile(found[0], own / "target" / _PARSED)
 
     async def _check_apart(self, mine: Target, production: Mapping[str, Any], run: Run) -> None:
         """Refuse the result of a scratch build that wrote where production is: the profile is wrong."""

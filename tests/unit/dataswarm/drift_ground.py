@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from uuid import uuid4
 
@@ -21,6 +22,7 @@ from integrations.declared import read_ddl
 from memory.board import baselines
 from memory.connection.database import Database
 from memory.server.embedded import EmbeddedServer
+from tests.once import once
 from tests.unit.dataswarm.program import Program, write_config
 
 PROJECT = Path(__file__).parents[2] / "conformance" / "dbt_project"
@@ -85,11 +87,14 @@ def run(url: str, *statements: str) -> None:
 
 @pytest.fixture(scope="session")
 def manifest(server: EmbeddedServer, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The manifest of the bakery's project with a contract beside, compiled by real dbt."""
+    """The manifest of the bakery's project with a contract beside, compiled by real dbt; only to be read."""
+    return once(tmp_path_factory, "drift-bakery", partial(_compiled, server)) / "target" / "manifest.json"
+
+
+def _compiled(server: EmbeddedServer, directory: Path) -> None:
     name = f"d_{uuid4().hex[:12]}"
     server.create_database(name)
     run(server.url_for(database=name), *DDL.strip().split(";\n")[:-1])
-    directory = tmp_path_factory.mktemp("drift") / "bakery"
     shutil.copytree(PROJECT, directory)
     (directory / "models" / "promised.sql").write_text("select id, amount from {{ ref('stg_sales') }}\n")
     (directory / "models" / "promised.yml").write_text(CONTRACT)
@@ -106,7 +111,6 @@ def manifest(server: EmbeddedServer, tmp_path_factory: pytest.TempPathFactory) -
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    return directory / "target" / "manifest.json"
 
 
 async def save(database: Database, source: str, ddl: str, *, name: str = "", expected: int = 0) -> int:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
-from typer.testing import CliRunner, Result
+from typer.testing import Result
 
 from config.assets import Asset
 from dataswarm import cli
@@ -27,6 +27,7 @@ from memory.records import (
     Severity,
 )
 from tests.memory.stage import ORDERS, STARTED
+from tests.unit.dataswarm.runner import Runner
 
 T = TypeVar("T")
 COLUMN = ORDERS.column("customer_id")
@@ -44,7 +45,7 @@ class Program:
         """Run a command; `keys` is what is typed."""
         cli._assemble()
         more = ["--config", str(self.config)] if config else []
-        return CliRunner().invoke(cli.app, [*arguments, *more], input=keys, prog_name="dataswarm")
+        return Runner().invoke(cli.app, [*arguments, *more], input=keys, prog_name="dataswarm")
 
     def json(self, *arguments: str, config: bool = True) -> Any:
         """Run a command with `--json`; its answer. Fails the test where it fails."""

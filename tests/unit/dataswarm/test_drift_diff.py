@@ -22,10 +22,10 @@ from dataswarm.drifting.sides import SCRATCH, Side
 from integrations.declared import read_ddl
 from integrations.registry import discover
 from tests.places import fresh_place
-from tests.unit.dataswarm.drift_ground import DDL, files, manifest, run, save, shop, shop_url
+from tests.unit.dataswarm.drift_ground import DDL, files, run, save, shop, shop_url
 from tests.unit.dataswarm.program import Program, program, write_config
 
-__all__ = ["files", "manifest", "program", "shop", "shop_url"]
+__all__ = ["files", "program", "shop", "shop_url"]
 
 
 def told(result: Result, *, status: int = 0) -> Any:

@@ -9,11 +9,11 @@ from typing import Any
 import duckdb
 import pytest
 
-from tests.unit.dataswarm.drift_ground import DDL, files, manifest, run, shop, shop_url
+from tests.unit.dataswarm.drift_ground import DDL, files, run, shop, shop_url
 from tests.unit.dataswarm.program import Program, program, write_config
 from tests.unit.dataswarm.test_drift_diff import told
 
-__all__ = ["files", "manifest", "program", "shop", "shop_url"]
+__all__ = ["files", "program", "shop", "shop_url"]
 VIEWS = """
 create view raw.booked as select id, baker_id as baker from raw.sales where note <> 'gone';
 create view raw.busy as select baker, count(*) as n from raw.booked group by baker;

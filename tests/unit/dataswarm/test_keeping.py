@@ -14,7 +14,7 @@ from uuid import uuid4
 
 import pytest
 import typer
-from typer.testing import CliRunner, Result
+from typer.testing import Result
 
 from agents.base import Agent, Capability
 from config import settings as configuration
@@ -29,6 +29,7 @@ from memory.queue import kinds, tasks
 from memory.records import Sensitivity, Task
 from memory.vault.keyring import new_key
 from tests.unit.dataswarm.program import Program, an_incident, program, write_config
+from tests.unit.dataswarm.runner import Runner
 
 __all__ = ["program"]
 ORDERS = "warehouse://shop/raw.orders"
@@ -49,7 +50,7 @@ def run(program: Program, app: typer.Typer) -> Callable[..., Result]:
 
     def typed(line: str, *more: str) -> Result:
         words = [*shlex.split(line), *more, "--config", str(program.config)]
-        return CliRunner().invoke(app, words, prog_name="dataswarm")
+        return Runner().invoke(app, words, prog_name="dataswarm")
 
     return typed
 

@@ -17,6 +17,7 @@ from pydantic import SecretStr
 
 from integrations.base import Warehouse
 from memory.server.embedded import EmbeddedServer
+from tests import duck
 
 KEY = SecretStr("of a test")
 
@@ -32,7 +33,7 @@ class Ground:
 
 def postgres(request: pytest.FixtureRequest, _: Path) -> Iterator[Ground]:
     """A schema of the run's server; unqualified names mean it."""
-    package = _package("postgres")
+    package = package_of("postgres")
     server: EmbeddedServer = request.getfixturevalue("server")
     url = server.url_for(database="postgres")
     schema = f"shop_{uuid4().hex[:8]}"
@@ -53,7 +54,7 @@ def postgres(request: pytest.FixtureRequest, _: Path) -> Iterator[Ground]:
 
 def sqlite(_: pytest.FixtureRequest, place: Path) -> Iterator[Ground]:
     """A file."""
-    package = _package("sql")
+    package = package_of("sql")
     path = place / "shop.db"
 
     def run(statements: Sequence[str]) -> None:
@@ -69,7 +70,7 @@ def sqlite(_: pytest.FixtureRequest, place: Path) -> Iterator[Ground]:
 def mariadb(request: pytest.FixtureRequest, _: Path) -> Iterator[Ground]:
     """A database of the run's server."""
     pytest.importorskip("pymysql", reason="the extra `mysql` is not installed")
-    package = _package("sql")
+    package = package_of("sql")
     server = request.getfixturevalue("mariadb")
     schema = f"shop_{uuid4().hex[:8]}"
     server.run(f"create database {schema}", database="mysql")
@@ -86,31 +87,28 @@ def mariadb(request: pytest.FixtureRequest, _: Path) -> Iterator[Ground]:
 
 def duckdb(_: pytest.FixtureRequest, place: Path) -> Iterator[Ground]:
     """A file."""
-    library = pytest.importorskip("duckdb", reason="the extra `duckdb` is not installed")
-    package = _package("duckdb")
+    pytest.importorskip("duckdb", reason="the extra `duckdb` is not installed")
+    package = package_of("duckdb")
     path = place / "shop.duckdb"
 
     def run(statements: Sequence[str]) -> None:
-        with library.connect(str(path)) as connection:
-            for statement in statements:
-                connection.execute(statement)
+        duck.run(path, *statements)
 
-    run(["select 1"])
+    run([])
     yield Ground("main", run, package.DuckdbWarehouse("shop", package.DuckdbOptions(path=path, sketch_key=KEY)))
 
 
-def clickhouse(_: pytest.FixtureRequest, place: Path) -> Iterator[Ground]:
-    """A directory, changed by a process of its own."""
-    pytest.importorskip("chdb", reason="the extra `clickhouse` is not installed")
-    package = _package("clickhouse")
+def clickhouse(request: pytest.FixtureRequest, _: Path) -> Iterator[Ground]:
+    """A new database in the run's directory, changed by a process of its own."""
+    path, warehouse = request.getfixturevalue("clickhouse_shop")
     owner = importlib.import_module("tests.clickhouse")
-    path = place / "shop"
+    begin = ["drop database if exists shop sync", "create database shop"]
 
     def run(statements: Sequence[str]) -> None:
-        owner.run(path, "create database if not exists shop", "use shop", *statements)
+        owner.run(path, *begin, "use shop", *statements)
+        begin.clear()
 
-    made = package.ClickhouseOptions(url=SecretStr(f"chdb://{path}"), schemas=("shop",), sketch_key=KEY)
-    yield Ground("shop", run, package.ClickhouseWarehouse("shop", made))
+    yield Ground("shop", run, warehouse)
 
 
 GROUNDS: Mapping[str, Callable[[pytest.FixtureRequest, Path], Iterator[Ground]]] = {
@@ -129,7 +127,8 @@ def literal(value: Any) -> str:
     return str(value) if isinstance(value, int | float) else "'" + str(value).replace("'", "''") + "'"
 
 
-def _package(kind: str) -> Any:
+def package_of(kind: str) -> Any:
+    """An integration, or the reason why there is none."""
     try:
         return importlib.import_module(f"integrations.warehouses.{kind}")
     except ImportError as error:

@@ -48,10 +48,9 @@ def ground(engine: str, request: pytest.FixtureRequest, tmp_path: Path) -> Itera
 @pytest.mark.parametrize(("case", "way", "engine"), list(_cases()))
 async def test_change(case: dict[str, Any], way: str, engine: str, ground: Ground) -> None:
     """Exactly the expected changes are told, with their class; in another order the catalog is the same."""
-    _run(ground, case.get("before", ""), case.get("data", {}))
+    ground.run([*_statements(case.get("before", "")), *_rows(case.get("data", {}))])
     before = await _look(ground)
-    written = case["by"][way] if way else case.get("after", "")
-    _run(ground, written, {})
+    ground.run(_statements(case["by"][way] if way else case.get("after", "")))
     after = await _look(ground)
     found = [_told(change, ground.schema) for change in difference(before, after)]
     expected = case["expect"]
@@ -61,14 +60,20 @@ async def test_change(case: dict[str, Any], way: str, engine: str, ground: Groun
     assert from_parts(as_parts(before)) == before, "what is written down reads back the same"
 
 
-def _run(ground: Ground, written: Any, data: Mapping[str, Any]) -> None:
+def _statements(written: Any) -> list[str]:
     """Statements apart by `;` at a line's end, or a list of them and of `load: {table: {column: values}}`."""
+    found: list[str] = []
     for step in written if isinstance(written, list) else [written]:
         if isinstance(step, Mapping):
-            ground.run([s for table, columns in step["load"].items() for s in _load(table, columns)])
+            found += _rows(step["load"])
         else:
-            ground.run([s for s in re.split(r";\s*(?:\n|$)", step) if s.strip()])
-    ground.run([s for table, columns in data.items() for s in _load(table, columns)])
+            found += [s for s in re.split(r";\s*(?:\n|$)", step) if s.strip()]
+    return found
+
+
+def _rows(data: Mapping[str, Any]) -> list[str]:
+    """What puts rows into tables, by their names."""
+    return [s for table, columns in data.items() for s in _load(table, columns)]
 
 
 def _load(table: str, columns: Mapping[str, Any]) -> Sequence[str]:

@@ -86,18 +86,20 @@ class Stage:
     def _restore(self, table: str) -> None:
         self.connection.execute(f"create or replace table stage.{table} as from origin.{table}")
 
-    def changes(self, tables: set[str]) -> Iterator[Source]:
-        """Change each column of the tables in each way, one after the other; the column that is changed now."""
+    def changes(self, tables: set[str]) -> Iterator[tuple[Source, str]]:
+        """Each column of the tables with each way to change it, one after the other; at its end a table is restored."""
         for table in sorted(tables):
             for column, kind in self.tables[table].items():
                 for change in (*CHANGES[family(kind)], *ALWAYS):
-                    new = change.format(c=column, t=table, k=kind)
-                    self.connection.execute(
-                        f"create or replace table stage.{table} as"
-                        f" select * replace (({new}) as {column}) from origin.{table} order by rowid"
-                    )
-                    yield Source(table, column)
+                    yield Source(table, column), change.format(c=column, t=table, k=kind)
             self._restore(table)
+
+    def change(self, changed: Source, new: str) -> None:
+        """Fill a table with its rows anew, one column changed."""
+        self.connection.execute(
+            f"create or replace table stage.{changed.table} as"
+            f" select * replace (({new}) as {changed.column}) from origin.{changed.table} order by rowid"
+        )
 
     def answer(self, sql: str) -> Answer:
         """Run a script in a transaction that is rolled back; the answer of its last statement."""
@@ -127,16 +129,24 @@ def observe(
     before = {name: stage.answer(sql) for name, sql in scripts.items()}
     restless = {name: before[name].moved(stage.answer(sql)) for name, sql in scripts.items()}
     seen = {name: Seen(names=before[name].names) for name in scripts}
-    for changed in stage.changes(set().union(*tables.values())):
-        for name, sql in scripts.items():
-            moves = seen[name].moves[changed]
-            enough = len(moves) >= 2 and wanted[name][changed] - {ROWS} <= set().union(*moves)
-            if ROWS in wanted[name][changed]:
-                enough = enough and any(moves)
-            if changed.table in tables[name] and (is_thorough or not enough):
-                moved = stage.answer(sql).moved(before[name]) - restless[name]
-                moves.append(moved)
+    for changed, new in stage.changes(set().union(*tables.values())):
+        asked = [
+            name
+            for name in scripts
+            if changed.table in tables[name]
+            and (is_thorough or not suffices(seen[name].moves[changed], wanted[name][changed]))
+        ]
+        if asked:
+            stage.change(changed, new)
+        for name in asked:
+            seen[name].moves[changed].append(stage.answer(scripts[name]).moved(before[name]) - restless[name])
     return seen
+
+
+def suffices(moves: Sequence[set[str]], wanted: set[str]) -> bool:
+    """Has a column been changed often enough: twice, and all has moved that should?"""
+    enough = len(moves) >= 2 and wanted - {ROWS} <= set().union(*moves)
+    return enough and (ROWS not in wanted or any(moves))
 
 
 def named(lineage: Lineage, relation: str = "result") -> dict[Source, set[str]]:
