@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import json
 import re
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -124,13 +126,22 @@ def test_a_place_in_memory_is_known() -> None:
     assert on_disk(Path("/proc/../usr"))
 
 
-def test_a_tiny_run_measures_the_product_for_real(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.fixture
+def disk() -> Iterator[Path]:
+    """A directory on a disk, where the rest of a run may lie in memory."""
+    with tempfile.TemporaryDirectory(prefix="dsw", dir="/tmp") as made:
+        yield Path(made)
+
+
+def test_a_tiny_run_measures_the_product_for_real(
+    tmp_path: Path, disk: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """A server, processes, tasks enqueued and drained; figures kept and drawn; without a peer nothing is met."""
     kept, drawn = tmp_path / "found.json", tmp_path / "found.svg"
     status = main(
         [
             "coordination", "--tiny", "--only", "ours", "--rows", "drain",
-            "--at", "2026-11-20T12:00:00", "--json", str(kept), "--chart", str(drawn),
+            "--at", "2026-11-20T12:00:00", "--json", str(kept), "--chart", str(drawn), "--directory", str(disk),
         ]
     )  # fmt: skip
     assert status == 0

@@ -126,8 +126,7 @@ async def test_whoever_pins_old_rows_is_a_figure_and_a_line_of_the_log(
         assert (value(metrics, "dataswarm_pinned_xmin_age_transactions", kind="transaction") or 0) >= 1
         metrics._tell_troubles()
         metrics._tell_troubles()
-    assert len(told) == 1
-    assert "pg_terminate_backend" in told[0]
+    assert sum("pg_terminate_backend" in hint for hint in told) == 1  # before midnight partitions are missed as well
     await metrics.refresh()
     assert value(metrics, "dataswarm_pinned_xmin_age_seconds", kind="transaction") == 0
 
