@@ -99,7 +99,7 @@ LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     v_is_large CONSTANT boolean := (SELECT documents FROM dataswarm.lexeme_totals) > 300000;
-    v_far integer := CASE WHEN is_filtered THEN 200 ELSE 64 END;
+    v_far integer := CASE WHEN is_filtered THEN 120 ELSE 48 END;
 BEGIN
     IF v_is_large THEN
         v_far := CASE WHEN is_filtered THEN 400 ELSE 200 END; -- of ten nearest 9.9 are found among a million
