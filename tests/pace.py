@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import os
 from collections.abc import Callable
 from time import monotonic, perf_counter
 from typing import Any
@@ -16,10 +17,7 @@ _USUAL_SECONDS = 0.03  # what so many turns take at leisure
 
 
 def slowness() -> float:
-    """How many times as long as usual this process takes for the same work just now; 1 where it is quicker.
-
-    It grows on a slow machine and on one whose cores are wanted by many.
-    """
+    """How many times as long as usual this process takes for the same work just now; 1 where it is quicker."""
     begun = perf_counter()
     for _ in range(_TURNS):
         pass
@@ -27,8 +25,12 @@ def slowness() -> float:
 
 
 def quick(seconds: float) -> float:
-    """So many seconds of a machine at leisure, in seconds of this one: a bound that holds for the code alone."""
-    return seconds * slowness()
+    """So many seconds of a machine at leisure, in seconds of this one: a bound that holds for the code alone.
+
+    A machine may be slow, and its cores may be wanted by many, which a moment's work does not always notice.
+    """
+    waiting = os.getloadavg()[0] / (os.cpu_count() or 1)
+    return seconds * slowness() * max(1.0, waiting)
 
 
 async def until(holds: Callable[[], Any], why: Callable[[], str] | None = None, seconds: float = PATIENCE) -> Any:

@@ -13,7 +13,7 @@ import pytest
 
 from tests.chaos.storm import brewing
 from tests.chaos.tally import Kill, Tally
-from tests.pace import quick
+from tests.pace import slowness
 
 pytestmark = pytest.mark.chaos
 # `make chaos` sets these; the short form is part of the default suite.
@@ -31,7 +31,7 @@ def directory() -> Iterator[Path]:
 
 async def test_nothing_is_lost_doubled_or_late(directory: Path) -> None:
     """Kills, sleepers, blocked loops, cut lines, lost NOTIFY, a clock an hour off, PostgreSQL restarted: 0, 0, 0."""
-    async with brewing(directory, count=TASKS, kills=KILLS, lease_seconds=quick(2.0)) as storm:
+    async with brewing(directory, count=TASKS, kills=KILLS, lease_seconds=2.0 * slowness()) as storm:
         tally = await storm.run()
     print(tally)  # noqa: T201 - the counts are the point
     assert (tally.lost, tally.duplicated, tally.stolen, tally.late) == ([], [], 0, {}), str(tally)

@@ -19,7 +19,7 @@ from memory.connection.database import Database
 from memory.members import presence
 from memory.queue import effects, tasks
 from memory.records import Resolution, TaskState
-from tests.pace import quick, until
+from tests.pace import slowness, until
 from tests.stories.stage import Copied, beside, describe, processes
 
 pytestmark = [pytest.mark.story, pytest.mark.chaos]
@@ -51,7 +51,7 @@ def quicker(config: Path, **runtime: float) -> Path:
 async def test_a_replica_killed_in_the_middle_of_a_build_is_taken_over(copied: Copied) -> None:
     """Kill -9 during dbt build: no second dbt beside the first, still resolved, each effect done once."""
     world, _, config = copied
-    quicker(config, lease_seconds=quick(3), agent_lease_seconds=quick(3))
+    quicker(config, lease_seconds=3 * slowness(), agent_lease_seconds=3 * slowness())
     with processes(config, (), ()) as started:
         async with beside(copied) as (play, _):
             await play.up(["incident-response"])
@@ -81,7 +81,7 @@ async def test_a_replica_killed_in_the_middle_of_a_build_is_taken_over(copied: C
 async def test_a_worker_that_slept_through_its_lease_does_nothing_when_it_wakes(copied: Copied) -> None:
     """SIGSTOP between an intent and its deed, SIGCONT after takeover: the stale worker touches nothing."""
     world, _, config = copied
-    quicker(config, lease_seconds=quick(3), agent_lease_seconds=quick(3))
+    quicker(config, lease_seconds=3 * slowness(), agent_lease_seconds=3 * slowness())
     with processes(config, (), ()) as started:
         async with beside(copied) as (play, where):
             await play.up(["incident-response"])
