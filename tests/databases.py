@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import asyncio
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
+from typing import Any
 from uuid import uuid4
 
 import psycopg
@@ -22,3 +24,13 @@ def cloned(server: EmbeddedServer, template: str) -> Iterator[str]:
     yield name
     with psycopg.connect(server.url, autocommit=True) as connection:
         connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
+@contextmanager
+def filled(
+    server: EmbeddedServer, template: str, fill: Callable[[str, str], Coroutine[Any, Any, None]]
+) -> Iterator[str]:
+    """The name of a database that is dear to fill, to be copied; `fill` gets the worker's and the owner's address."""
+    with cloned(server, template) as name:
+        asyncio.run(fill(server.url_for(database=name, user="dataswarm_worker"), server.url_for(database=name)))
+        yield name

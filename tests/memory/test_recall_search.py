@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -18,6 +17,7 @@ from memory.finding import embeddings, filling, recall
 from memory.finding.recall import Answer
 from memory.records import NewObservation, Sensitivity
 from memory.server.embedded import EmbeddedServer
+from tests import databases
 from tests.databases import cloned
 from tests.memory.sealing import sealing
 from tests.memory.stage import ORDERS
@@ -46,8 +46,7 @@ NEAR = """
 @pytest.fixture(scope="module")
 def filled(server: EmbeddedServer, template: str) -> Iterator[str]:
     """A database with a model, a branch, and more documents than are compared one by one."""
-    with cloned(server, template) as name:
-        asyncio.run(fill(server.url_for(database=name, user="dataswarm_worker"), server.url_for(database=name)))
+    with databases.filled(server, template, fill) as name:
         yield name
 
 

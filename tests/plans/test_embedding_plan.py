@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterator
 from typing import Any
 
@@ -16,6 +15,7 @@ from memory.connection.database import Database
 from memory.finding import embeddings, recall
 from memory.finding.embeddings import vector_text
 from memory.server.embedded import EmbeddedServer
+from tests import databases
 from tests.databases import cloned
 from tests.plans.test_recall_plan import COUNT, FILL, blocks
 
@@ -36,8 +36,7 @@ FILED = """
 @pytest.fixture(scope="module")
 def half_filled(server: EmbeddedServer, template: str) -> Iterator[str]:
     """A database where every second document has its vector and the others wait; twenty of them failed once."""
-    with cloned(server, template) as name:
-        asyncio.run(fill(server.url_for(database=name, user="dataswarm_worker"), server.url_for(database=name)))
+    with databases.filled(server, template, fill) as name:
         yield name
 
 

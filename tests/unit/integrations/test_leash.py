@@ -19,12 +19,14 @@ from tests.pace import PATIENCE
 
 pytestmark = pytest.mark.chaos
 SCRIPT = str(Path(leash.__file__))
+# Lasts until a signal ends it; should nobody send one, its own does.
+LASTING = "import signal; signal.alarm(600); signal.pause()"
 # A child with a child of its own that ignores being interrupted; both write their ids.
 STUBBORN = (
-    "import os, signal, subprocess, sys, time; signal.signal(signal.SIGINT, signal.SIG_IGN); "
+    "import os, signal, subprocess, sys; signal.signal(signal.SIGINT, signal.SIG_IGN); "
     "c = subprocess.Popen([sys.executable, '-c', "
-    "'import signal, time; signal.signal(signal.SIGINT, signal.SIG_IGN); time.sleep(600)']); "
-    "print(os.getpid(), c.pid, flush=True); time.sleep(600)"
+    f"'import signal; signal.signal(signal.SIGINT, signal.SIG_IGN); {LASTING}']); "
+    f"print(os.getpid(), c.pid, flush=True); {LASTING}"
 )
 
 
@@ -110,7 +112,7 @@ def test_a_missing_executable_is_said_so(tmp_path: Path) -> None:
 def test_one_at_a_time(tmp_path: Path) -> None:
     """A second leash on the same lock is busy while the first one's command lives, and gets it afterwards."""
     lock = tmp_path / "lock"
-    first = start(lock, sys.executable, "-c", "import time; time.sleep(600)")
+    first = start(lock, sys.executable, "-c", LASTING)
     let_go(first)
     assert pipes(first)[2].readline().startswith("started")
     second = start(lock, "true", wait=0.3)
@@ -149,10 +151,10 @@ def test_nothing_survives(tmp_path: Path, way: str) -> None:
 def test_a_killed_owner_takes_the_command_along(tmp_path: Path) -> None:
     """`kill -9` of the process that holds the line ends the command and its children."""
     owner = (
-        "import subprocess, sys, time; "
+        "import subprocess, sys; "
         f"p = subprocess.Popen([sys.executable, '-I', '-S', {SCRIPT!r}, {str(tmp_path / 'lock')!r}, '5', '0.2', '--', "
         f"sys.executable, '-c', {STUBBORN!r}], stdin=subprocess.PIPE, start_new_session=True); "
-        "p.stdin.write(b'!'); p.stdin.flush(); time.sleep(600)"
+        f"p.stdin.write(b'!'); p.stdin.flush(); {LASTING}"
     )
     process = subprocess.Popen(
         [sys.executable, "-c", owner], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
